@@ -1,0 +1,143 @@
+//! Descriptors: which are open, taking them by number, pipes.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+
+/// One bit for each of the descriptors 0 to 63 that was open when the process began.
+static OPEN_AT_START: AtomicU64 = AtomicU64::new(0);
+/// One bit for each descriptor that `take` has given away.
+static TAKEN: AtomicU64 = AtomicU64::new(0);
+/// What the caller had set for SIGPIPE: 1 if ignored.
+static SIGPIPE_WAS_IGNORED: AtomicI32 = AtomicI32::new(0);
+
+/// Runs before the Rust runtime, which opens /dev/null in place of closed standard descriptors and ignores
+/// SIGPIPE: both would hide from a program what its caller gave it.
+extern "C" fn look() {
+    let mut open = 0u64;
+    for number in 0..64 {
+        // SAFETY: F_GETFD only asks; a closed descriptor gives -1.
+        if unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0 {
+            open |= 1 << number;
+        }
+    }
+    OPEN_AT_START.store(open, Ordering::Relaxed);
+    // SAFETY: sigaction with a null new action only reads; `old` is a plain C struct, valid when zeroed.
+    unsafe {
+        let mut old: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut old) == 0
+            && old.sa_sigaction == libc::SIG_IGN
+        {
+            SIGPIPE_WAS_IGNORED.store(1, Ordering::Relaxed);
+        }
+    }
+}
+
+// SAFETY: the section holds pointers to functions of this type, which the loader calls before `main`. `look`
+// touches only atomics and asks the kernel.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOOK: extern "C" fn() = look;
+
+/// Puts back the SIGPIPE that the process inherited. Called once by `base::run`.
+pub fn restore_sigpipe() {
+    let handler = if SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed) == 1 {
+        libc::SIG_IGN
+    } else {
+        libc::SIG_DFL
+    };
+    // SAFETY: setting a signal to its default or to ignored runs no code of ours.
+    unsafe {
+        libc::signal(libc::SIGPIPE, handler);
+    }
+}
+
+/// Whether descriptor `number` (0 to 63) was open when the process began.
+pub fn was_open(number: RawFd) -> bool {
+    (0..64).contains(&number) && OPEN_AT_START.load(Ordering::Relaxed) & (1 << number) != 0
+}
+
+/// Takes ownership of a descriptor that the caller of this program handed over, by its number.
+///
+/// The descriptor is set close-on-exec: a child gets it only if it is listed for the child.
+///
+/// # Errors
+/// `EBADF` when the number was closed at the start or has been taken before.
+pub fn take(number: RawFd) -> io::Result<OwnedFd> {
+    if !was_open(number) {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    if TAKEN.fetch_or(1 << number, Ordering::SeqCst) & (1 << number) != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: the descriptor was open at the start, which nothing in this process opened, and `TAKEN` gives each
+    // number away once; std only borrows 0, 1 and 2.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    close_on_exec(&fd, true)?;
+    Ok(fd)
+}
+
+/// A descriptor by number, borrowed for the whole run: for a program that hands it on or asks about it.
+///
+/// # Errors
+/// `EBADF` when it was closed at the start.
+pub fn inherited(number: RawFd) -> io::Result<BorrowedFd<'static>> {
+    if !was_open(number) {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: open at the start; a program that also `take`s the same number and drops it would make this stale, and
+    // then the kernel answers EBADF: no memory is at risk.
+    Ok(unsafe { BorrowedFd::borrow_raw(number) })
+}
+
+/// Sets or clears close-on-exec.
+pub fn close_on_exec(fd: &impl AsRawFd, on: bool) -> io::Result<()> {
+    let flags = if on { FdFlag::FD_CLOEXEC } else { FdFlag::empty() };
+    fcntl(borrow(fd), FcntlArg::F_SETFD(flags)).map_err(crate::error)?;
+    Ok(())
+}
+
+/// Sets or clears non-blocking mode. The mode belongs to the open file, so it is shared with other holders.
+pub fn nonblocking(fd: &impl AsRawFd, on: bool) -> io::Result<()> {
+    let old = fcntl(borrow(fd), FcntlArg::F_GETFL).map_err(crate::error)?;
+    let mut flags = OFlag::from_bits_truncate(old);
+    flags.set(OFlag::O_NONBLOCK, on);
+    fcntl(borrow(fd), FcntlArg::F_SETFL(flags)).map_err(crate::error)?;
+    Ok(())
+}
+
+/// A pipe: first the end to read from, then the end to write to. Both close-on-exec.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(crate::error)
+}
+
+/// Reads once. Interrupted calls are reported as such, so that a caller can look at its signals.
+pub fn read(fd: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<usize> {
+    nix::unistd::read(borrow(fd), buffer).map_err(crate::error)
+}
+
+/// Writes once, as much as goes.
+pub fn write(fd: &impl AsRawFd, bytes: &[u8]) -> io::Result<usize> {
+    nix::unistd::write(borrow(fd), bytes).map_err(crate::error)
+}
+
+/// Writes all, going on after interruptions. Not for non-blocking descriptors.
+pub fn write_all(fd: &impl AsRawFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match write(fd, bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Borrows any descriptor holder for the length of a call.
+pub(crate) fn borrow<T: AsRawFd>(fd: &T) -> BorrowedFd<'_> {
+    // SAFETY: the number belongs to `fd`, which stays borrowed as long as the result.
+    unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) }
+}

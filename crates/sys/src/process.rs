@@ -1,0 +1,108 @@
+//! This process and its children's ends.
+
+use std::io;
+
+use nix::sys::stat::{Mode, umask as set_umask};
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// it left with this code
+    Exit(u8),
+    /// this signal ended it
+    Signal(i32),
+}
+
+impl End {
+    /// Whether it left with code 0.
+    pub fn is_success(self) -> bool {
+        self == End::Exit(0)
+    }
+}
+
+fn end(status: libc::c_int) -> Option<End> {
+    if libc::WIFEXITED(status) {
+        Some(End::Exit(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(255)))
+    } else if libc::WIFSIGNALED(status) {
+        Some(End::Signal(libc::WTERMSIG(status)))
+    } else {
+        None
+    }
+}
+
+fn wait(pid: libc::pid_t, flags: libc::c_int) -> io::Result<Option<(u32, End)>> {
+    let mut status = 0;
+    // SAFETY: `status` is a valid place for the answer.
+    let found = unsafe { libc::waitpid(pid, &raw mut status, flags) };
+    match found {
+        0 => Ok(None),
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(end(status).map(|e| (found.unsigned_abs(), e))),
+    }
+}
+
+/// Takes the end of any child that has ended. `None`: none has (or there are no children).
+pub fn ended() -> Option<(u32, End)> {
+    loop {
+        match wait(-1, libc::WNOHANG) {
+            Ok(found) => return found,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Takes the end of child `pid` if it has ended.
+pub fn ended_pid(pid: u32) -> io::Result<Option<End>> {
+    Ok(wait(pid as libc::pid_t, libc::WNOHANG)?.map(|(_, e)| e))
+}
+
+/// Waits for child `pid`, going on after signals.
+pub fn wait_for(pid: u32) -> io::Result<End> {
+    loop {
+        match wait(pid as libc::pid_t, 0) {
+            Ok(Some((_, end))) => return Ok(end),
+            Ok(None) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Sets the file mode creation mask.
+pub fn umask(mask: u32) {
+    set_umask(Mode::from_bits_truncate(mask));
+}
+
+/// The machine's own name.
+pub fn hostname() -> Vec<u8> {
+    nix::unistd::gethostname().map(std::ffi::OsString::into_encoded_bytes).unwrap_or_default()
+}
+
+/// Makes this process the leader of a new session. Trouble is ignored: a leader already is one.
+pub fn new_session() {
+    let _ = nix::unistd::setsid();
+}
+
+/// Makes this process the leader of a new process group.
+pub fn new_group() -> io::Result<()> {
+    nix::unistd::setpgid(nix::unistd::Pid::from_raw(0), nix::unistd::Pid::from_raw(0)).map_err(crate::error)
+}
+
+/// Makes a copy of this process.
+///
+/// The body of `child` runs in a forked copy of this process, and its result is the exit code.
+///
+/// # Errors
+/// No process could be made.
+pub fn fork(child: impl FnOnce() -> u8) -> io::Result<u32> {
+    // SAFETY: no program of this suite runs threads, so the copy may go on with everything that it inherited.
+    match unsafe { nix::unistd::fork() }.map_err(crate::error)? {
+        nix::unistd::ForkResult::Parent { child } => Ok(child.as_raw().unsigned_abs()),
+        nix::unistd::ForkResult::Child => {
+            let code = child();
+            // SAFETY: _exit does not return and runs no code of ours.
+            unsafe { libc::_exit(i32::from(code)) }
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! Starting programs.
+//!
+//! The child is made without copying the parent's memory (Linux: the kernel's vfork class), so the cost does not grow
+//! with the parent. Everything the child needs is prepared before; between birth and exec it makes system calls only.
+
+use std::env;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::dir::c_string;
+use crate::ids::Ids;
+
+/// Where programs are looked for when PATH is not set.
+const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
+
+/// A program to start, or to become.
+#[derive(Debug)]
+pub struct Spawn<'a> {
+    program: Vec<u8>,
+    args: Vec<Vec<u8>>,
+    env: Option<Vec<(Vec<u8>, Vec<u8>)>>,
+    fds: Vec<(RawFd, BorrowedFd<'a>)>,
+    closed: Vec<RawFd>,
+    ids: Option<Ids>,
+    dir: Option<Vec<u8>>,
+    new_session: bool,
+    new_group: bool,
+}
+
+/// The whole environment of this process, as bytes.
+pub fn environment() -> Vec<(Vec<u8>, Vec<u8>)> {
+    env::vars_os().map(|(k, v)| (k.as_bytes().to_vec(), v.as_bytes().to_vec())).collect()
+}
+
+impl<'a> Spawn<'a> {
+    /// Starts `program`: a path if it has a slash, else looked up in PATH. The zeroth argument is `program`.
+    pub fn new(program: impl AsRef<[u8]>) -> Spawn<'a> {
+        let program = program.as_ref().to_vec();
+        Spawn {
+            args: vec![program.clone()],
+            program,
+            env: None,
+            fds: Vec::new(),
+            closed: Vec::new(),
+            ids: None,
+            dir: None,
+            new_session: false,
+            new_group: false,
+        }
+    }
+
+    /// One more argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<[u8]>) -> Self {
+        self.args.push(arg.as_ref().to_vec());
+        self
+    }
+
+    /// More arguments.
+    #[must_use]
+    pub fn args<T: AsRef<[u8]>>(mut self, args: impl IntoIterator<Item = T>) -> Self {
+        self.args.extend(args.into_iter().map(|a| a.as_ref().to_vec()));
+        self
+    }
+
+    /// Another zeroth argument.
+    #[must_use]
+    pub fn arg0(mut self, arg0: impl AsRef<[u8]>) -> Self {
+        if let Some(first) = self.args.first_mut() {
+            *first = arg0.as_ref().to_vec();
+        }
+        self
+    }
+
+    /// The exact environment of the child. Without this call it gets ours.
+    #[must_use]
+    pub fn env(mut self, env: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
+        self.env = Some(env);
+        self
+    }
+
+    /// Sets one variable on top of the child's environment so far.
+    #[must_use]
+    pub fn set(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        let env = self.env.get_or_insert_with(environment);
+        env.retain(|(n, _)| n != name.as_ref());
+        env.push((name.as_ref().to_vec(), value.as_ref().to_vec()));
+        self
+    }
+
+    /// Takes one variable away.
+    #[must_use]
+    pub fn unset(mut self, name: impl AsRef<[u8]>) -> Self {
+        self.env.get_or_insert_with(environment).retain(|(n, _)| n != name.as_ref());
+        self
+    }
+
+    /// Gives the child `fd` as descriptor `number`. Descriptors that are not listed and not close-on-exec (those that
+    /// our own caller gave us, and that nobody `take`d) pass through unchanged.
+    #[must_use]
+    pub fn fd(mut self, number: RawFd, fd: BorrowedFd<'a>) -> Self {
+        self.fds.push((number, fd));
+        self
+    }
+
+    /// Gives the child no descriptor `number`.
+    #[must_use]
+    pub fn without_fd(mut self, number: RawFd) -> Self {
+        self.closed.push(number);
+        self
+    }
+
+    /// The child becomes this user before it runs the program. Only root can.
+    #[must_use]
+    pub fn ids(mut self, ids: Ids) -> Self {
+        self.ids = Some(ids);
+        self
+    }
+
+    /// The child's working directory.
+    #[must_use]
+    pub fn dir(mut self, dir: impl AsRef<[u8]>) -> Self {
+        self.dir = Some(dir.as_ref().to_vec());
+        self
+    }
+
+    /// The child leads a new session.
+    #[must_use]
+    pub fn new_session(mut self) -> Self {
+        self.new_session = true;
+        self
+    }
+
+    /// The child leads a new process group.
+    #[must_use]
+    pub fn new_group(mut self) -> Self {
+        self.new_group = true;
+        self
+    }
+
+    fn prepare(&self) -> io::Result<Prepared> {
+        let args = self.args.iter().map(|a| c_string(a)).collect::<io::Result<Vec<_>>>()?;
+        let variables = match &self.env {
+            Some(list) => list.clone(),
+            None => environment(),
+        };
+        let env = variables
+            .iter()
+            .map(|(name, value)| c_string(&[name.as_slice(), b"=", value].concat()))
+            .collect::<io::Result<Vec<_>>>()?;
+        let files = if self.program.contains(&b'/') {
+            vec![c_string(&self.program)?]
+        } else {
+            if self.program.is_empty() {
+                return Err(io::Error::from_raw_os_error(libc::ENOENT));
+            }
+            let path = variables
+                .iter()
+                .find(|(n, _)| n == b"PATH")
+                .map_or(DEFAULT_PATH.to_vec(), |(_, v)| v.clone());
+            path.split(|&b| b == b':')
+                .map(|place| {
+                    let place = if place.is_empty() { b".".as_slice() } else { place };
+                    c_string(&[place, b"/", &self.program].concat())
+                })
+                .collect::<io::Result<Vec<_>>>()?
+        };
+        let fds: Vec<(RawFd, RawFd)> = self.fds.iter().map(|(n, fd)| (*n, fd.as_raw_fd())).collect();
+        let above = fds.iter().map(|(n, _)| *n).max().unwrap_or(2).saturating_add(1);
+        Ok(Prepared {
+            dir: self.dir.as_ref().map(|d| c_string(d)).transpose()?,
+            arg_pointers: pointers(&args),
+            env_pointers: pointers(&env),
+            raised: vec![-1; fds.len()],
+            _args: args,
+            _env: env,
+            files,
+            fds,
+            above,
+            closed: self.closed.clone(),
+            ids: self.ids.clone(),
+            new_session: self.new_session,
+            new_group: self.new_group,
+            error: 0,
+        })
+    }
+
+    /// Starts the program. Returns the child's process id.
+    ///
+    /// # Errors
+    /// No process could be made, or the child could not be set up, or the program could not be run: the error is the
+    /// kernel's own, and there is no child.
+    pub fn spawn(&self) -> io::Result<u32> {
+        let mut prepared = self.prepare()?;
+        start(&mut prepared)
+    }
+
+    /// Becomes the program. Returns only if that failed.
+    pub fn exec(&self) -> io::Error {
+        match self.prepare() {
+            Ok(mut prepared) => {
+                prepared.run();
+                io::Error::from_raw_os_error(prepared.error)
+            }
+            Err(e) => e,
+        }
+    }
+}
+
+fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
+    list.iter().map(|s| s.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
+}
+
+/// Everything the child needs, in memory that it only reads, save `raised` and `error`.
+struct Prepared {
+    files: Vec<CString>,
+    arg_pointers: Vec<*const libc::c_char>,
+    env_pointers: Vec<*const libc::c_char>,
+    _args: Vec<CString>,
+    _env: Vec<CString>,
+    fds: Vec<(RawFd, RawFd)>,
+    raised: Vec<RawFd>,
+    above: RawFd,
+    closed: Vec<RawFd>,
+    dir: Option<CString>,
+    ids: Option<Ids>,
+    new_session: bool,
+    new_group: bool,
+    error: libc::c_int,
+}
+
+fn errno() -> libc::c_int {
+    // SAFETY: the thread's own errno.
+    unsafe { *libc::__errno_location() }
+}
+
+impl Prepared {
+    /// Sets everything up and runs the program; on failure `error` tells. Only system calls: no allocation, no locks.
+    fn run(&mut self) {
+        self.error = match self.set_up() {
+            Ok(()) => self.execute(),
+            Err(e) => e,
+        };
+    }
+
+    fn set_up(&mut self) -> Result<(), libc::c_int> {
+        let check = |result: libc::c_long| if result < 0 { Err(errno()) } else { Ok(()) };
+        // SAFETY: plain system calls with numbers and with strings that `self` owns. The
+        // ids are set by the system calls themselves, which act on the calling task only: the C library's wrappers
+        // would try to reach the threads of the parent.
+        unsafe {
+            if self.new_session {
+                libc::setsid();
+            }
+            if self.new_group {
+                check(libc::setpgid(0, 0).into())?;
+            }
+            for ((_, from), raised) in self.fds.iter().zip(self.raised.iter_mut()) {
+                *raised = libc::fcntl(*from, libc::F_DUPFD_CLOEXEC, self.above);
+                check((*raised).into())?;
+            }
+            for ((to, _), raised) in self.fds.iter().zip(self.raised.iter()) {
+                check(libc::dup2(*raised, *to).into())?;
+            }
+            for number in &self.closed {
+                libc::close(*number);
+            }
+            if let Some(dir) = &self.dir {
+                check(libc::chdir(dir.as_ptr()).into())?;
+            }
+            if let Some(ids) = &self.ids {
+                check(libc::syscall(libc::SYS_setgroups, ids.groups.len(), ids.groups.as_ptr()))?;
+                check(libc::syscall(libc::SYS_setgid, ids.gid))?;
+                check(libc::syscall(libc::SYS_setuid, ids.uid))?;
+                if libc::getuid() != ids.uid || libc::geteuid() != ids.uid || libc::getgid() != ids.gid {
+                    return Err(libc::EPERM);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries each file in order; remembers a refusal over a plain "not there".
+    fn execute(&self) -> libc::c_int {
+        let mut saved = libc::ENOENT;
+        for file in &self.files {
+            // SAFETY: `file` is a C string, both arrays end with a null pointer and point at strings that `self` owns.
+            unsafe {
+                libc::execve(file.as_ptr(), self.arg_pointers.as_ptr(), self.env_pointers.as_ptr());
+            }
+            match errno() {
+                libc::ENOENT | libc::ENOTDIR => {}
+                e @ (libc::EACCES | libc::EPERM | libc::EISDIR) => saved = e,
+                other => return other,
+            }
+        }
+        saved
+    }
+
+    /// The part of a child that a spawn adds: signals as a fresh program expects them.
+    fn child(&mut self) -> ! {
+        // SAFETY: system calls on plain structs. Handlers of the parent must not run in the child: the ones that are
+        // caught become default (exec would do the same, but a signal may come before); ignored ones stay ignored.
+        unsafe {
+            for number in 1..32 {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                if libc::sigaction(number, std::ptr::null(), &raw mut action) == 0
+                    && action.sa_sigaction != libc::SIG_DFL
+                    && action.sa_sigaction != libc::SIG_IGN
+                {
+                    action.sa_sigaction = libc::SIG_DFL;
+                    libc::sigaction(number, &raw const action, std::ptr::null_mut());
+                }
+            }
+            let mut none: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        }
+        self.run();
+        // SAFETY: ends the child; runs no code of ours.
+        unsafe { libc::_exit(127) }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn start(prepared: &mut Prepared) -> io::Result<u32> {
+    /// Enough for system calls and the path walk; the child allocates nothing.
+    const STACK: usize = 64 * 1024;
+
+    extern "C" fn entry(argument: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: `argument` is the `Prepared` that the parent passed; the parent sleeps until we exec or exit.
+        unsafe { (*argument.cast::<Prepared>()).child() }
+    }
+
+    let mut stack = vec![0u128; STACK / size_of::<u128>()];
+    // SAFETY: CLONE_VM|CLONE_VFORK: the child shares our memory while we are suspended, runs on its own stack (the
+    // pointer is one past the end, aligned to 16), and ends by exec or _exit. All signals are held back meanwhile, so
+    // none of our handlers runs in the child. Its descriptor table and signal table are copies.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut old: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut old);
+        let top = stack.as_mut_ptr().add(stack.len()).cast();
+        let pid = libc::clone(
+            entry,
+            top,
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+            std::ptr::from_mut(prepared).cast(),
+        );
+        let error = errno();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, std::ptr::null_mut());
+        if pid < 0 {
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        // Written by the child, behind the compiler's back.
+        let failed = std::ptr::read_volatile(&raw const prepared.error);
+        if failed != 0 {
+            let _ = crate::process::wait_for(pid.unsigned_abs());
+            return Err(io::Error::from_raw_os_error(failed));
+        }
+        Ok(pid.unsigned_abs())
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn start(prepared: &mut Prepared) -> io::Result<u32> {
+    let (reader, writer) = crate::fd::pipe()?;
+    let pid = crate::process::fork(|| {
+        let _ = &writer;
+        prepared.run();
+        let _ = crate::fd::write_all(&writer, &prepared.error.to_ne_bytes());
+        127
+    })?;
+    drop(writer);
+    let mut failed = [0u8; 4];
+    if crate::fd::read(&reader, &mut failed)? == failed.len() {
+        let _ = crate::process::wait_for(pid);
+        return Err(io::Error::from_raw_os_error(libc::c_int::from_ne_bytes(failed)));
+    }
+    Ok(pid)
+}

@@ -1,0 +1,114 @@
+//! Accounts of the system.
+//!
+//! Two ways to look: `local` reads /etc/passwd and /etc/group itself, runs no code of others and is the only one for
+//! privileged programs; `any` asks the system's name service, which may load modules and talk to a network.
+
+use std::fs;
+use std::io;
+
+/// One account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// login name
+    pub name: Vec<u8>,
+    /// user id
+    pub uid: u32,
+    /// primary group id
+    pub gid: u32,
+    /// home directory
+    pub home: Vec<u8>,
+    /// login shell
+    pub shell: Vec<u8>,
+}
+
+/// The largest passwd or group file that is read, bytes.
+const FILE_LIMIT: u64 = 64 << 20;
+
+fn number(field: Option<&[u8]>) -> Option<u32> {
+    std::str::from_utf8(field?).ok()?.parse().ok()
+}
+
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    if fs::metadata(path)?.len() > FILE_LIMIT {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    fs::read(path)
+}
+
+fn account(line: &[u8]) -> Option<Account> {
+    let mut fields = line.split(|&b| b == b':');
+    let name = fields.next().filter(|n| !n.is_empty())?.to_vec();
+    fields.next()?;
+    let uid = number(fields.next())?;
+    let gid = number(fields.next())?;
+    fields.next()?;
+    let home = fields.next()?.to_vec();
+    let shell = fields.next().unwrap_or_default().to_vec();
+    Some(Account { name, uid, gid, home, shell })
+}
+
+/// Looks `name` up in /etc/passwd.
+///
+/// # Errors
+/// The file could not be read. An unknown name is `Ok(None)`.
+pub fn local(name: &[u8]) -> io::Result<Option<Account>> {
+    let text = read("/etc/passwd")?;
+    Ok(text.split(|&b| b == b'\n').filter_map(account).find(|a| a.name == name))
+}
+
+/// Looks a group `name` up in /etc/group: its gid.
+pub fn local_group(name: &[u8]) -> io::Result<Option<u32>> {
+    let text = read("/etc/group")?;
+    Ok(text.split(|&b| b == b'\n').find_map(|line| {
+        let mut fields = line.split(|&b| b == b':');
+        (fields.next()? == name).then_some(())?;
+        fields.next()?;
+        number(fields.next())
+    }))
+}
+
+/// Every gid of /etc/group that lists `name` as a member.
+pub fn local_groups_of(name: &[u8]) -> io::Result<Vec<u32>> {
+    let text = read("/etc/group")?;
+    Ok(text
+        .split(|&b| b == b'\n')
+        .filter_map(|line| {
+            let mut fields = line.split(|&b| b == b':');
+            fields.next()?;
+            fields.next()?;
+            let gid = number(fields.next())?;
+            fields.next()?.split(|&b| b == b',').any(|m| m == name).then_some(gid)
+        })
+        .collect())
+}
+
+/// Looks `name` up through the system's name service.
+///
+/// # Errors
+/// The service answered with trouble: temporary. An unknown name, or one with bytes that are not text, is `Ok(None)`.
+pub fn any(name: &[u8]) -> io::Result<Option<Account>> {
+    let Ok(text) = std::str::from_utf8(name) else { return Ok(None) };
+    if text.is_empty() || text.contains('\0') {
+        return Ok(None);
+    }
+    let user = nix::unistd::User::from_name(text).map_err(crate::error)?;
+    Ok(user.map(|u| Account {
+        name: u.name.into_bytes(),
+        uid: u.uid.as_raw(),
+        gid: u.gid.as_raw(),
+        home: u.dir.into_os_string().into_encoded_bytes(),
+        shell: u.shell.into_os_string().into_encoded_bytes(),
+    }))
+}
+
+/// Looks an account up by uid through the system's name service.
+pub fn any_by_uid(uid: u32) -> io::Result<Option<Account>> {
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).map_err(crate::error)?;
+    Ok(user.map(|u| Account {
+        name: u.name.into_bytes(),
+        uid: u.uid.as_raw(),
+        gid: u.gid.as_raw(),
+        home: u.dir.into_os_string().into_encoded_bytes(),
+        shell: u.shell.into_os_string().into_encoded_bytes(),
+    }))
+}
