@@ -4,7 +4,16 @@ use crate::Bytes;
 
 /// `bytes` with every control byte, DEL and byte above 126 made a question mark; safe for terminals and logs.
 pub fn printable(bytes: &[u8]) -> Bytes {
-    bytes.iter().map(|&b| if (32..127).contains(&b) || b == b'\t' { b } else { b'?' }).collect()
+    bytes
+        .iter()
+        .map(|&b| {
+            if (32..127).contains(&b) || b == b'\t' {
+                b
+            } else {
+                b'?'
+            }
+        })
+        .collect()
 }
 
 /// A whole string of decimal digits as a number; `None` if empty, with other bytes, or too large.
@@ -31,7 +40,10 @@ pub fn scan_number(bytes: &[u8]) -> (u64, usize) {
 
 /// `bytes` without blanks and tabs at the end.
 pub fn trim_end(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().rposition(|b| !matches!(b, b' ' | b'\t')).map_or(0, |at| at + 1);
+    let end = bytes
+        .iter()
+        .rposition(|b| !matches!(b, b' ' | b'\t'))
+        .map_or(0, |at| at + 1);
     bytes.get(..end).unwrap_or_default()
 }
 

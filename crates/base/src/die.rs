@@ -35,27 +35,48 @@ pub const TEMPORARY: u8 = 111;
 impl Die {
     /// Leaves without a word.
     pub fn silent(code: u8) -> Die {
-        Die { code, sentence: Sentence::Silent }
+        Die {
+            code,
+            sentence: Sentence::Silent,
+        }
     }
 
     /// `name: usage: text`, with the exit code for misuse, 100.
     pub fn usage(text: impl AsRef<[u8]>) -> Die {
-        Die { code: PERMANENT, sentence: Sentence::Usage(text.as_ref().to_vec()) }
+        Die {
+            code: PERMANENT,
+            sentence: Sentence::Usage(text.as_ref().to_vec()),
+        }
     }
 
     /// `name: fatal: text`.
     pub fn fatal(code: u8, text: impl AsRef<[u8]>) -> Die {
-        Die { code, sentence: Sentence::Fatal(text.as_ref().to_vec()) }
+        Die {
+            code,
+            sentence: Sentence::Fatal(text.as_ref().to_vec()),
+        }
     }
 
     /// `name: fatal: unable to VERB OBJECT: SYSTEM TEXT`, exit 111. `what` is "verb object".
     pub fn unable(what: impl AsRef<[u8]>, error: &io::Error) -> Die {
-        Die::fatal(TEMPORARY, [b"unable to ", what.as_ref(), b": ", system_text(error).as_bytes()].concat())
+        Die::fatal(
+            TEMPORARY,
+            [
+                b"unable to ",
+                what.as_ref(),
+                b": ",
+                system_text(error).as_bytes(),
+            ]
+            .concat(),
+        )
     }
 
     /// Exactly `text`, which holds its own line end.
     pub fn plain(code: u8, text: impl AsRef<[u8]>) -> Die {
-        Die { code, sentence: Sentence::Plain(text.as_ref().to_vec()) }
+        Die {
+            code,
+            sentence: Sentence::Plain(text.as_ref().to_vec()),
+        }
     }
 
     /// The same end with another exit code.
@@ -91,22 +112,7 @@ pub(crate) fn stderr(line: &[u8]) {
     }
 }
 
-/// The text of a system error as djb's programs print it: lower case, without the number.
+/// The text of a system error as djb's programs print it.
 pub fn system_text(error: &io::Error) -> String {
-    let full = match error.raw_os_error() {
-        Some(_) => error.to_string(),
-        None => error.kind().to_string(),
-    };
-    let plain = match full.find(" (os error") {
-        Some(at) => full.get(..at).unwrap_or(&full).to_owned(),
-        None => full,
-    };
-    // "No such file or directory" -> "no such file or directory"; "I/O error" and the like keep their capitals.
-    let mut letters = plain.chars();
-    match (letters.next(), letters.clone().next()) {
-        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
-            first.to_lowercase().collect::<String>() + letters.as_str()
-        }
-        _ => plain,
-    }
+    sys::errno::text(error)
 }

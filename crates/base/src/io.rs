@@ -21,7 +21,11 @@ pub struct Timed<F> {
 impl<F: AsRawFd> Timed<F> {
     /// Wraps `fd`, which should be blocking.
     pub fn new(fd: F, timeout: Duration) -> Timed<F> {
-        Timed { fd, timeout, deadline: None }
+        Timed {
+            fd,
+            timeout,
+            deadline: None,
+        }
     }
 
     /// Changes the limit of each wait.
@@ -46,7 +50,9 @@ impl<F: AsRawFd> Timed<F> {
 
     fn left(&self) -> Duration {
         match self.deadline {
-            Some(end) => self.timeout.min(end.saturating_duration_since(Instant::now())),
+            Some(end) => self
+                .timeout
+                .min(end.saturating_duration_since(Instant::now())),
             None => self.timeout,
         }
     }
@@ -104,7 +110,12 @@ pub enum Line {
 /// Reads up to and including `separator` into `line`, which is emptied first (djb's `getln`).
 ///
 /// Units   `limit` counts bytes with the separator.
-pub fn line(input: &mut impl BufRead, separator: u8, limit: usize, line: &mut Bytes) -> io::Result<Line> {
+pub fn line(
+    input: &mut impl BufRead,
+    separator: u8,
+    limit: usize,
+    line: &mut Bytes,
+) -> io::Result<Line> {
     line.clear();
     loop {
         let available = match input.fill_buf() {
@@ -113,7 +124,11 @@ pub fn line(input: &mut impl BufRead, separator: u8, limit: usize, line: &mut By
             Err(e) => return Err(e),
         };
         if available.is_empty() {
-            return Ok(if line.is_empty() { Line::End } else { Line::Partial });
+            return Ok(if line.is_empty() {
+                Line::End
+            } else {
+                Line::Partial
+            });
         }
         let room = limit.saturating_sub(line.len());
         if room == 0 {
@@ -143,14 +158,29 @@ mod tests {
     fn lines_have_a_limit() {
         let mut input = io::BufReader::with_capacity(3, &b"ab\n\ncdefgh\nxy"[..]);
         let mut buffer = Bytes::new();
-        assert_eq!(line(&mut input, b'\n', 5, &mut buffer).unwrap(), Line::Whole);
+        assert_eq!(
+            line(&mut input, b'\n', 5, &mut buffer).unwrap(),
+            Line::Whole
+        );
         assert_eq!(buffer, b"ab\n");
-        assert_eq!(line(&mut input, b'\n', 5, &mut buffer).unwrap(), Line::Whole);
+        assert_eq!(
+            line(&mut input, b'\n', 5, &mut buffer).unwrap(),
+            Line::Whole
+        );
         assert_eq!(buffer, b"\n");
-        assert_eq!(line(&mut input, b'\n', 5, &mut buffer).unwrap(), Line::TooLong);
+        assert_eq!(
+            line(&mut input, b'\n', 5, &mut buffer).unwrap(),
+            Line::TooLong
+        );
         assert_eq!(buffer, b"cdefg");
-        assert_eq!(line(&mut input, b'\n', 5, &mut buffer).unwrap(), Line::Whole);
-        assert_eq!(line(&mut input, b'\n', 5, &mut buffer).unwrap(), Line::Partial);
+        assert_eq!(
+            line(&mut input, b'\n', 5, &mut buffer).unwrap(),
+            Line::Whole
+        );
+        assert_eq!(
+            line(&mut input, b'\n', 5, &mut buffer).unwrap(),
+            Line::Partial
+        );
         assert_eq!(buffer, b"xy");
         assert_eq!(line(&mut input, b'\n', 5, &mut buffer).unwrap(), Line::End);
     }
@@ -159,6 +189,9 @@ mod tests {
     fn a_silent_peer_ends_in_a_timeout() {
         let (reader, _writer) = sys::fd::pipe().unwrap();
         let mut timed = Timed::new(reader, Duration::from_millis(10));
-        assert_eq!(timed.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(
+            timed.read(&mut [0; 1]).unwrap_err().kind(),
+            ErrorKind::TimedOut
+        );
     }
 }

@@ -37,7 +37,10 @@ pub struct Call {
 pub fn run(name: &str, body: impl FnOnce(&Call) -> Result<(), Die>) -> ExitCode {
     sys::fd::restore_sigpipe();
     let mut words = std::env::args_os().map(OsString::into_vec);
-    let call = Call { program: words.next().unwrap_or_default(), args: words.collect() };
+    let call = Call {
+        program: words.next().unwrap_or_default(),
+        args: words.collect(),
+    };
     match body(&call) {
         Ok(()) => ExitCode::SUCCESS,
         Err(die) => {
@@ -54,6 +57,12 @@ pub fn env(name: &str) -> Option<Bytes> {
 
 /// Writes one warning line `name: warning: text` on descriptor 2.
 pub fn warn(name: &str, text: impl AsRef<[u8]>) {
-    let line = [name.as_bytes(), b": warning: ", &bytes::printable(text.as_ref()), b"\n"].concat();
+    let line = [
+        name.as_bytes(),
+        b": warning: ",
+        &bytes::printable(text.as_ref()),
+        b"\n",
+    ]
+    .concat();
     die::stderr(&line);
 }

@@ -27,7 +27,12 @@ pub struct Options<'a> {
 impl<'a> Options<'a> {
     /// `letters` is the list of known letters, a colon after each one that takes a value, as for getopt(3).
     pub fn new(words: &'a [Bytes], letters: &'a str) -> Options<'a> {
-        Options { words, letters: letters.as_bytes(), at: 0, done: false }
+        Options {
+            words,
+            letters: letters.as_bytes(),
+            at: 0,
+            done: false,
+        }
     }
 
     /// The words after the options.
@@ -64,7 +69,9 @@ impl Iterator for Options<'_> {
         let letter = *word.get(self.at)?;
         self.at += 1;
         let remaining = word.get(self.at..).unwrap_or_default();
-        let known = (letter != b':').then(|| self.letters.iter().position(|&l| l == letter)).flatten();
+        let known = (letter != b':')
+            .then(|| self.letters.iter().position(|&l| l == letter))
+            .flatten();
         let Some(place) = known else {
             if remaining.is_empty() {
                 self.skip();
@@ -136,6 +143,13 @@ mod tests {
     fn tells_unknown_letters_and_missing_values() {
         let call = words("-z -x=f -x");
         let found: Vec<Opt> = Options::new(&call, "x:").collect();
-        assert_eq!(found, [Opt::Unknown(b'z'), Opt::Value(b'x', b"=f".to_vec()), Opt::Missing(b'x')]);
+        assert_eq!(
+            found,
+            [
+                Opt::Unknown(b'z'),
+                Opt::Value(b'x', b"=f".to_vec()),
+                Opt::Missing(b'x')
+            ]
+        );
     }
 }

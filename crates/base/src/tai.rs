@@ -17,13 +17,21 @@ pub struct Tai64N {
 impl Tai64N {
     /// Now, by the system's clock.
     pub fn now() -> Tai64N {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Tai64N { seconds: EPOCH.wrapping_add(since.as_secs()), nanoseconds: since.subsec_nanos() }
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
+        Tai64N {
+            seconds: EPOCH.wrapping_add(since.as_secs()),
+            nanoseconds: since.subsec_nanos(),
+        }
     }
 
     /// From Unix seconds.
     pub fn from_unix(seconds: i64, nanoseconds: u32) -> Tai64N {
-        Tai64N { seconds: EPOCH.wrapping_add_signed(seconds), nanoseconds }
+        Tai64N {
+            seconds: EPOCH.wrapping_add_signed(seconds),
+            nanoseconds,
+        }
     }
 
     /// Unix seconds.
@@ -34,8 +42,12 @@ impl Tai64N {
     /// 12 bytes, big-endian: the form in files.
     pub fn pack(self) -> [u8; 12] {
         let mut packed = [0; 12];
-        for (to, from) in packed.iter_mut().zip(self.seconds.to_be_bytes().into_iter().chain(self.nanoseconds.to_be_bytes()))
-        {
+        for (to, from) in packed.iter_mut().zip(
+            self.seconds
+                .to_be_bytes()
+                .into_iter()
+                .chain(self.nanoseconds.to_be_bytes()),
+        ) {
             *to = from;
         }
         packed
@@ -45,8 +57,13 @@ impl Tai64N {
     pub fn unpack(packed: [u8; 12]) -> Tai64N {
         let (seconds, nanoseconds) = packed.split_at(8);
         let seconds = seconds.iter().fold(0u64, |sum, &b| sum << 8 | u64::from(b));
-        let nanoseconds = nanoseconds.iter().fold(0u32, |sum, &b| sum << 8 | u32::from(b));
-        Tai64N { seconds, nanoseconds }
+        let nanoseconds = nanoseconds
+            .iter()
+            .fold(0u32, |sum, &b| sum << 8 | u32::from(b));
+        Tai64N {
+            seconds,
+            nanoseconds,
+        }
     }
 
     /// `@` and 24 hexadecimal digits.

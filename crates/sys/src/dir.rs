@@ -36,7 +36,11 @@ pub struct Stat {
 
 impl Stat {
     // The kernel's field widths differ between systems.
-    #[allow(clippy::unnecessary_cast, clippy::useless_conversion, clippy::cast_lossless)]
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::useless_conversion,
+        clippy::cast_lossless
+    )]
     fn new(raw: &nix::sys::stat::FileStat) -> Stat {
         Stat {
             dev: raw.st_dev as u64,
@@ -78,12 +82,16 @@ impl Stat {
 
 /// Status of an open descriptor.
 pub fn stat_fd(fd: &impl AsRawFd) -> io::Result<Stat> {
-    Ok(Stat::new(&nix::sys::stat::fstat(crate::fd::borrow(fd)).map_err(crate::error)?))
+    Ok(Stat::new(
+        &nix::sys::stat::fstat(crate::fd::borrow(fd)).map_err(crate::error)?,
+    ))
 }
 
 /// Status of a path, following symbolic links.
 pub fn stat_path(path: &[u8]) -> io::Result<Stat> {
-    Ok(Stat::new(&nix::sys::stat::stat(path).map_err(crate::error)?))
+    Ok(Stat::new(
+        &nix::sys::stat::stat(path).map_err(crate::error)?,
+    ))
 }
 
 /// Makes the content and the length of an open file (or the entries of an open directory) durable.
@@ -127,16 +135,21 @@ impl Dir {
     /// Opens the directory `name` inside this one.
     pub fn open_dir(&self, name: &[u8]) -> io::Result<Dir> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        Ok(Dir { fd: self.open_with(name, flags, 0)? })
+        Ok(Dir {
+            fd: self.open_with(name, flags, 0)?,
+        })
     }
 
     fn open_with(&self, name: &[u8], flags: OFlag, mode: u32) -> io::Result<OwnedFd> {
-        nix::fcntl::openat(&self.fd, name, flags | OFlag::O_CLOEXEC, mode_bits(mode)).map_err(crate::error)
+        nix::fcntl::openat(&self.fd, name, flags | OFlag::O_CLOEXEC, mode_bits(mode))
+            .map_err(crate::error)
     }
 
     /// Opens `name` for reading, without waiting for a writer if it is a FIFO.
     pub fn open_read(&self, name: &[u8]) -> io::Result<File> {
-        Ok(self.open_with(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0)?.into())
+        Ok(self
+            .open_with(name, OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0)?
+            .into())
     }
 
     /// Opens an existing `name` for reading and writing.
@@ -146,27 +159,44 @@ impl Dir {
 
     /// Opens an existing `name` for writing, without waiting for a reader if it is a FIFO.
     pub fn open_write(&self, name: &[u8]) -> io::Result<File> {
-        Ok(self.open_with(name, OFlag::O_WRONLY | OFlag::O_NONBLOCK, 0)?.into())
+        Ok(self
+            .open_with(name, OFlag::O_WRONLY | OFlag::O_NONBLOCK, 0)?
+            .into())
     }
 
     /// Opens `name` for appending, making it with `mode` if it is missing.
     pub fn open_append(&self, name: &[u8], mode: u32) -> io::Result<File> {
-        Ok(self.open_with(name, OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT, mode)?.into())
+        Ok(self
+            .open_with(
+                name,
+                OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT,
+                mode,
+            )?
+            .into())
     }
 
     /// Makes `name`, which must not exist, and opens it for reading and writing.
     pub fn create_new(&self, name: &[u8], mode: u32) -> io::Result<File> {
-        Ok(self.open_with(name, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL, mode)?.into())
+        Ok(self
+            .open_with(name, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL, mode)?
+            .into())
     }
 
     /// Makes `name`, or empties it if it exists, and opens it for writing.
     pub fn create(&self, name: &[u8], mode: u32) -> io::Result<File> {
-        Ok(self.open_with(name, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC, mode)?.into())
+        Ok(self
+            .open_with(
+                name,
+                OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC,
+                mode,
+            )?
+            .into())
     }
 
     /// Gives `name` a second name `new_name` in `to`, which must be free.
     pub fn link(&self, name: &[u8], to: &Dir, new_name: &[u8]) -> io::Result<()> {
-        nix::unistd::linkat(&self.fd, name, &to.fd, new_name, AtFlags::empty()).map_err(crate::error)
+        nix::unistd::linkat(&self.fd, name, &to.fd, new_name, AtFlags::empty())
+            .map_err(crate::error)
     }
 
     /// Renames, replacing what is there.
@@ -176,12 +206,14 @@ impl Dir {
 
     /// Removes a file's name.
     pub fn unlink(&self, name: &[u8]) -> io::Result<()> {
-        nix::unistd::unlinkat(&self.fd, name, nix::unistd::UnlinkatFlags::NoRemoveDir).map_err(crate::error)
+        nix::unistd::unlinkat(&self.fd, name, nix::unistd::UnlinkatFlags::NoRemoveDir)
+            .map_err(crate::error)
     }
 
     /// Removes an empty directory.
     pub fn remove_dir(&self, name: &[u8]) -> io::Result<()> {
-        nix::unistd::unlinkat(&self.fd, name, nix::unistd::UnlinkatFlags::RemoveDir).map_err(crate::error)
+        nix::unistd::unlinkat(&self.fd, name, nix::unistd::UnlinkatFlags::RemoveDir)
+            .map_err(crate::error)
     }
 
     /// Makes a directory.
@@ -196,19 +228,27 @@ impl Dir {
 
     /// Status of `name`, following symbolic links.
     pub fn stat(&self, name: &[u8]) -> io::Result<Stat> {
-        let raw = nix::sys::stat::fstatat(&self.fd, name, AtFlags::empty()).map_err(crate::error)?;
+        let raw =
+            nix::sys::stat::fstatat(&self.fd, name, AtFlags::empty()).map_err(crate::error)?;
         Ok(Stat::new(&raw))
     }
 
     /// Status of `name` itself, even if it is a symbolic link.
     pub fn stat_link(&self, name: &[u8]) -> io::Result<Stat> {
-        let raw = nix::sys::stat::fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(crate::error)?;
+        let raw = nix::sys::stat::fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+            .map_err(crate::error)?;
         Ok(Stat::new(&raw))
     }
 
     /// Sets permission bits of `name`.
     pub fn set_mode(&self, name: &[u8], mode: u32) -> io::Result<()> {
-        nix::sys::stat::fchmodat(&self.fd, name, mode_bits(mode), FchmodatFlags::FollowSymlink).map_err(crate::error)
+        nix::sys::stat::fchmodat(
+            &self.fd,
+            name,
+            mode_bits(mode),
+            FchmodatFlags::FollowSymlink,
+        )
+        .map_err(crate::error)
     }
 
     /// Sets the times of last access and change of `name`, Unix seconds.
@@ -233,7 +273,9 @@ impl Dir {
         // A new open file: a shared one would share its position.
         let fd = self.open_with(b".", OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)?;
         let dir = nix::dir::Dir::from_fd(fd).map_err(crate::error)?;
-        Ok(Entries { inner: dir.into_iter() })
+        Ok(Entries {
+            inner: dir.into_iter(),
+        })
     }
 }
 

@@ -94,7 +94,11 @@ pub fn inherited(number: RawFd) -> io::Result<BorrowedFd<'static>> {
 
 /// Sets or clears close-on-exec.
 pub fn close_on_exec(fd: &impl AsRawFd, on: bool) -> io::Result<()> {
-    let flags = if on { FdFlag::FD_CLOEXEC } else { FdFlag::empty() };
+    let flags = if on {
+        FdFlag::FD_CLOEXEC
+    } else {
+        FdFlag::empty()
+    };
     fcntl(borrow(fd), FcntlArg::F_SETFD(flags)).map_err(crate::error)?;
     Ok(())
 }

@@ -18,7 +18,11 @@ pub struct Ids {
 impl Ids {
     /// A user with one group and no others.
     pub fn new(uid: u32, gid: u32) -> Ids {
-        Ids { uid, gid, groups: vec![gid] }
+        Ids {
+            uid,
+            gid,
+            groups: vec![gid],
+        }
     }
 }
 

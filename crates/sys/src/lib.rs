@@ -10,6 +10,7 @@
 //! The only crate with `unsafe`. Every block says why it is sound.
 
 pub mod dir;
+pub mod errno;
 pub mod fd;
 pub mod ids;
 pub mod limit;
@@ -55,5 +56,8 @@ pub fn is_temporary(error: &io::Error) -> bool {
                 | libc::ESTALE
                 | libc::EROFS
         )
-    ) || matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::OutOfMemory)
+    ) || matches!(
+        error.kind(),
+        io::ErrorKind::TimedOut | io::ErrorKind::OutOfMemory
+    )
 }

@@ -15,12 +15,20 @@ pub struct Wait {
 impl Wait {
     /// Waits until a read would not block: data, end of file or an error.
     pub fn readable(fd: &impl AsRawFd) -> Wait {
-        Wait { fd: fd.as_raw_fd(), events: libc::POLLIN, seen: 0 }
+        Wait {
+            fd: fd.as_raw_fd(),
+            events: libc::POLLIN,
+            seen: 0,
+        }
     }
 
     /// Waits until a write would not block.
     pub fn writable(fd: &impl AsRawFd) -> Wait {
-        Wait { fd: fd.as_raw_fd(), events: libc::POLLOUT, seen: 0 }
+        Wait {
+            fd: fd.as_raw_fd(),
+            events: libc::POLLOUT,
+            seen: 0,
+        }
     }
 
     /// Whether the last `wait` found it ready (an error or a hang-up counts: the next call will tell).
@@ -35,8 +43,14 @@ impl Wait {
 /// `Interrupted` when a signal came; the caller looks at its signals.
 pub fn wait(list: &mut [Wait], timeout: Option<Duration>) -> io::Result<usize> {
     // A descriptor borrowed in `Wait` may have been closed since: poll reports POLLNVAL, which counts as ready.
-    let mut raw: Vec<libc::pollfd> =
-        list.iter().map(|w| libc::pollfd { fd: w.fd, events: w.events, revents: 0 }).collect();
+    let mut raw: Vec<libc::pollfd> = list
+        .iter()
+        .map(|w| libc::pollfd {
+            fd: w.fd,
+            events: w.events,
+            revents: 0,
+        })
+        .collect();
     let limit = timeout.map(|t| libc::timespec {
         tv_sec: libc::time_t::try_from(t.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: t.subsec_nanos().into(),
@@ -44,7 +58,14 @@ pub fn wait(list: &mut [Wait], timeout: Option<Duration>) -> io::Result<usize> {
     let limit_pointer = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: `raw` is an array of `raw.len()` pollfd, `limit_pointer` is null or points at `limit`; both outlive the
     // call.
-    let count = unsafe { libc::ppoll(raw.as_mut_ptr(), raw.len() as libc::nfds_t, limit_pointer, std::ptr::null()) };
+    let count = unsafe {
+        libc::ppoll(
+            raw.as_mut_ptr(),
+            raw.len() as libc::nfds_t,
+            limit_pointer,
+            std::ptr::null(),
+        )
+    };
     if count < 0 {
         for w in list.iter_mut() {
             w.seen = 0;

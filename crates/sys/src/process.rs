@@ -22,7 +22,9 @@ impl End {
 
 fn end(status: libc::c_int) -> Option<End> {
     if libc::WIFEXITED(status) {
-        Some(End::Exit(u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(255)))
+        Some(End::Exit(
+            u8::try_from(libc::WEXITSTATUS(status)).unwrap_or(255),
+        ))
     } else if libc::WIFSIGNALED(status) {
         Some(End::Signal(libc::WTERMSIG(status)))
     } else {
@@ -76,7 +78,9 @@ pub fn umask(mask: u32) {
 
 /// The machine's own name.
 pub fn hostname() -> Vec<u8> {
-    nix::unistd::gethostname().map(std::ffi::OsString::into_encoded_bytes).unwrap_or_default()
+    nix::unistd::gethostname()
+        .map(std::ffi::OsString::into_encoded_bytes)
+        .unwrap_or_default()
 }
 
 /// Makes this process the leader of a new session. Trouble is ignored: a leader already is one.
@@ -86,7 +90,8 @@ pub fn new_session() {
 
 /// Makes this process the leader of a new process group.
 pub fn new_group() -> io::Result<()> {
-    nix::unistd::setpgid(nix::unistd::Pid::from_raw(0), nix::unistd::Pid::from_raw(0)).map_err(crate::error)
+    nix::unistd::setpgid(nix::unistd::Pid::from_raw(0), nix::unistd::Pid::from_raw(0))
+        .map_err(crate::error)
 }
 
 /// Makes a copy of this process.

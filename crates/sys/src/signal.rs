@@ -4,8 +4,10 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction, sigprocmask};
 pub use nix::sys::signal::Signal;
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction, sigprocmask,
+};
 
 static CAUGHT: AtomicU64 = AtomicU64::new(0);
 static WAKE_READ: AtomicI32 = AtomicI32::new(-1);

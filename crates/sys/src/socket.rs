@@ -6,8 +6,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage, accept4, bind,
-    getpeername, getsockname, getsockopt, listen as kernel_listen, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike,
+    SockaddrStorage, accept4, bind, getpeername, getsockname, getsockopt, listen as kernel_listen,
+    setsockopt, socket, sockopt,
 };
 
 /// What a listening socket accepts besides its own family.
@@ -27,28 +28,42 @@ fn storage(address: &SocketAddr) -> Box<dyn SockaddrLike> {
 }
 
 fn family(address: &SocketAddr) -> AddressFamily {
-    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+    if address.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    }
 }
 
 fn standard(address: &SockaddrStorage) -> Option<SocketAddr> {
     if let Some(v4) = address.as_sockaddr_in() {
         return Some(SocketAddr::V4(SocketAddrV4::from(*v4)));
     }
-    address.as_sockaddr_in6().map(|v6| SocketAddr::V6(SocketAddrV6::from(*v6)))
+    address
+        .as_sockaddr_in6()
+        .map(|v6| SocketAddr::V6(SocketAddrV6::from(*v6)))
 }
 
 /// A stream socket listening at `address`; address reuse on, close-on-exec.
 ///
 /// Units   `backlog` is the number of connections that the kernel may hold for us.
 pub fn listen(address: &SocketAddr, backlog: u32, families: Families) -> io::Result<OwnedFd> {
-    let fd = socket(family(address), SockType::Stream, SockFlag::SOCK_CLOEXEC, None).map_err(crate::error)?;
+    let fd = socket(
+        family(address),
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .map_err(crate::error)?;
     setsockopt(&fd, sockopt::ReuseAddr, &true).map_err(crate::error)?;
     if address.is_ipv6() {
         setsockopt(&fd, sockopt::Ipv6V6Only, &(families == Families::One)).map_err(crate::error)?;
     }
     bind(fd.as_raw_fd(), storage(address).as_ref()).map_err(crate::error)?;
     // The kernel cuts a backlog that is too large by itself; nix checks against SOMAXCONN, so it is cut here.
-    let count = i32::try_from(backlog).unwrap_or(i32::MAX).min(libc::SOMAXCONN);
+    let count = i32::try_from(backlog)
+        .unwrap_or(i32::MAX)
+        .min(libc::SOMAXCONN);
     kernel_listen(&fd, Backlog::new(count).map_err(crate::error)?).map_err(crate::error)?;
     Ok(fd)
 }
@@ -67,7 +82,11 @@ pub fn accept(listener: &impl AsRawFd) -> io::Result<(OwnedFd, SocketAddr)> {
 ///
 /// # Errors
 /// `TimedOut` when the time was over; otherwise what the kernel says.
-pub fn connect(address: &SocketAddr, local: Option<&SocketAddr>, timeout: Duration) -> io::Result<OwnedFd> {
+pub fn connect(
+    address: &SocketAddr,
+    local: Option<&SocketAddr>,
+    timeout: Duration,
+) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(family(address), SockType::Stream, flags, None).map_err(crate::error)?;
     if let Some(local) = local {
@@ -118,15 +137,29 @@ pub fn keep_alive(fd: &OwnedFd) -> io::Result<()> {
 /// Takes the IP options (source routes) of an IPv4 connection away.
 pub fn drop_ip_options(fd: &impl AsRawFd) -> io::Result<()> {
     // SAFETY: an option of length 0; the kernel reads nothing.
-    let done = unsafe { libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_IP, libc::IP_OPTIONS, std::ptr::null(), 0) };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let done = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_OPTIONS,
+            std::ptr::null(),
+            0,
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Every address of every interface of this machine, each once.
 pub fn interfaces() -> io::Result<Vec<IpAddr>> {
     let mut found = Vec::new();
     for interface in nix::ifaddrs::getifaddrs().map_err(crate::error)? {
-        let Some(address) = interface.address.as_ref().and_then(standard) else { continue };
+        let Some(address) = interface.address.as_ref().and_then(standard) else {
+            continue;
+        };
         if !found.contains(&address.ip()) {
             found.push(address.ip());
         }

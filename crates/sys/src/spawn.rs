@@ -31,7 +31,9 @@ pub struct Spawn<'a> {
 
 /// The whole environment of this process, as bytes.
 pub fn environment() -> Vec<(Vec<u8>, Vec<u8>)> {
-    env::vars_os().map(|(k, v)| (k.as_bytes().to_vec(), v.as_bytes().to_vec())).collect()
+    env::vars_os()
+        .map(|(k, v)| (k.as_bytes().to_vec(), v.as_bytes().to_vec()))
+        .collect()
 }
 
 impl<'a> Spawn<'a> {
@@ -61,7 +63,8 @@ impl<'a> Spawn<'a> {
     /// More arguments.
     #[must_use]
     pub fn args<T: AsRef<[u8]>>(mut self, args: impl IntoIterator<Item = T>) -> Self {
-        self.args.extend(args.into_iter().map(|a| a.as_ref().to_vec()));
+        self.args
+            .extend(args.into_iter().map(|a| a.as_ref().to_vec()));
         self
     }
 
@@ -93,7 +96,9 @@ impl<'a> Spawn<'a> {
     /// Takes one variable away.
     #[must_use]
     pub fn unset(mut self, name: impl AsRef<[u8]>) -> Self {
-        self.env.get_or_insert_with(environment).retain(|(n, _)| n != name.as_ref());
+        self.env
+            .get_or_insert_with(environment)
+            .retain(|(n, _)| n != name.as_ref());
         self
     }
 
@@ -141,7 +146,11 @@ impl<'a> Spawn<'a> {
     }
 
     fn prepare(&self) -> io::Result<Prepared> {
-        let args = self.args.iter().map(|a| c_string(a)).collect::<io::Result<Vec<_>>>()?;
+        let args = self
+            .args
+            .iter()
+            .map(|a| c_string(a))
+            .collect::<io::Result<Vec<_>>>()?;
         let variables = match &self.env {
             Some(list) => list.clone(),
             None => environment(),
@@ -162,13 +171,26 @@ impl<'a> Spawn<'a> {
                 .map_or(DEFAULT_PATH.to_vec(), |(_, v)| v.clone());
             path.split(|&b| b == b':')
                 .map(|place| {
-                    let place = if place.is_empty() { b".".as_slice() } else { place };
+                    let place = if place.is_empty() {
+                        b".".as_slice()
+                    } else {
+                        place
+                    };
                     c_string(&[place, b"/", &self.program].concat())
                 })
                 .collect::<io::Result<Vec<_>>>()?
         };
-        let fds: Vec<(RawFd, RawFd)> = self.fds.iter().map(|(n, fd)| (*n, fd.as_raw_fd())).collect();
-        let above = fds.iter().map(|(n, _)| *n).max().unwrap_or(2).saturating_add(1);
+        let fds: Vec<(RawFd, RawFd)> = self
+            .fds
+            .iter()
+            .map(|(n, fd)| (*n, fd.as_raw_fd()))
+            .collect();
+        let above = fds
+            .iter()
+            .map(|(n, _)| *n)
+            .max()
+            .unwrap_or(2)
+            .saturating_add(1);
         Ok(Prepared {
             dir: self.dir.as_ref().map(|d| c_string(d)).transpose()?,
             arg_pointers: pointers(&args),
@@ -210,7 +232,10 @@ impl<'a> Spawn<'a> {
 }
 
 fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
-    list.iter().map(|s| s.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
+    list.iter()
+        .map(|s| s.as_ptr())
+        .chain(std::iter::once(std::ptr::null()))
+        .collect()
 }
 
 /// Everything the child needs, in memory that it only reads, save `raised` and `error`.
@@ -271,10 +296,17 @@ impl Prepared {
                 check(libc::chdir(dir.as_ptr()).into())?;
             }
             if let Some(ids) = &self.ids {
-                check(libc::syscall(libc::SYS_setgroups, ids.groups.len(), ids.groups.as_ptr()))?;
+                check(libc::syscall(
+                    libc::SYS_setgroups,
+                    ids.groups.len(),
+                    ids.groups.as_ptr(),
+                ))?;
                 check(libc::syscall(libc::SYS_setgid, ids.gid))?;
                 check(libc::syscall(libc::SYS_setuid, ids.uid))?;
-                if libc::getuid() != ids.uid || libc::geteuid() != ids.uid || libc::getgid() != ids.gid {
+                if libc::getuid() != ids.uid
+                    || libc::geteuid() != ids.uid
+                    || libc::getgid() != ids.gid
+                {
                     return Err(libc::EPERM);
                 }
             }
@@ -288,7 +320,11 @@ impl Prepared {
         for file in &self.files {
             // SAFETY: `file` is a C string, both arrays end with a null pointer and point at strings that `self` owns.
             unsafe {
-                libc::execve(file.as_ptr(), self.arg_pointers.as_ptr(), self.env_pointers.as_ptr());
+                libc::execve(
+                    file.as_ptr(),
+                    self.arg_pointers.as_ptr(),
+                    self.env_pointers.as_ptr(),
+                );
             }
             match errno() {
                 libc::ENOENT | libc::ENOTDIR => {}
@@ -378,7 +414,9 @@ fn start(prepared: &mut Prepared) -> io::Result<u32> {
     let mut failed = [0u8; 4];
     if crate::fd::read(&reader, &mut failed)? == failed.len() {
         let _ = crate::process::wait_for(pid);
-        return Err(io::Error::from_raw_os_error(libc::c_int::from_ne_bytes(failed)));
+        return Err(io::Error::from_raw_os_error(libc::c_int::from_ne_bytes(
+            failed,
+        )));
     }
     Ok(pid)
 }

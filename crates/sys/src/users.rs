@@ -44,7 +44,13 @@ fn account(line: &[u8]) -> Option<Account> {
     fields.next()?;
     let home = fields.next()?.to_vec();
     let shell = fields.next().unwrap_or_default().to_vec();
-    Some(Account { name, uid, gid, home, shell })
+    Some(Account {
+        name,
+        uid,
+        gid,
+        home,
+        shell,
+    })
 }
 
 /// Looks `name` up in /etc/passwd.
@@ -53,7 +59,10 @@ fn account(line: &[u8]) -> Option<Account> {
 /// The file could not be read. An unknown name is `Ok(None)`.
 pub fn local(name: &[u8]) -> io::Result<Option<Account>> {
     let text = read("/etc/passwd")?;
-    Ok(text.split(|&b| b == b'\n').filter_map(account).find(|a| a.name == name))
+    Ok(text
+        .split(|&b| b == b'\n')
+        .filter_map(account)
+        .find(|a| a.name == name))
 }
 
 /// Looks a group `name` up in /etc/group: its gid.
@@ -77,7 +86,11 @@ pub fn local_groups_of(name: &[u8]) -> io::Result<Vec<u32>> {
             fields.next()?;
             fields.next()?;
             let gid = number(fields.next())?;
-            fields.next()?.split(|&b| b == b',').any(|m| m == name).then_some(gid)
+            fields
+                .next()?
+                .split(|&b| b == b',')
+                .any(|m| m == name)
+                .then_some(gid)
         })
         .collect())
 }
@@ -87,7 +100,9 @@ pub fn local_groups_of(name: &[u8]) -> io::Result<Vec<u32>> {
 /// # Errors
 /// The service answered with trouble: temporary. An unknown name, or one with bytes that are not text, is `Ok(None)`.
 pub fn any(name: &[u8]) -> io::Result<Option<Account>> {
-    let Ok(text) = std::str::from_utf8(name) else { return Ok(None) };
+    let Ok(text) = std::str::from_utf8(name) else {
+        return Ok(None);
+    };
     if text.is_empty() || text.contains('\0') {
         return Ok(None);
     }
@@ -103,7 +118,8 @@ pub fn any(name: &[u8]) -> io::Result<Option<Account>> {
 
 /// Looks an account up by uid through the system's name service.
 pub fn any_by_uid(uid: u32) -> io::Result<Option<Account>> {
-    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).map_err(crate::error)?;
+    let user =
+        nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).map_err(crate::error)?;
     Ok(user.map(|u| Account {
         name: u.name.into_bytes(),
         uid: u.uid.as_raw(),
