@@ -140,6 +140,11 @@ impl Dir {
         })
     }
 
+    /// Makes this directory the working directory of the process.
+    pub fn enter(&self) -> io::Result<()> {
+        nix::unistd::fchdir(&self.fd).map_err(crate::error)
+    }
+
     fn open_with(&self, name: &[u8], flags: OFlag, mode: u32) -> io::Result<OwnedFd> {
         nix::fcntl::openat(&self.fd, name, flags | OFlag::O_CLOEXEC, mode_bits(mode))
             .map_err(crate::error)
@@ -170,6 +175,17 @@ impl Dir {
             .open_with(
                 name,
                 OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT,
+                mode,
+            )?
+            .into())
+    }
+
+    /// Like `open_append`, without waiting for a reader if `name` is a FIFO: `ENXIO` then.
+    pub fn open_append_now(&self, name: &[u8], mode: u32) -> io::Result<File> {
+        Ok(self
+            .open_with(
+                name,
+                OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NONBLOCK,
                 mode,
             )?
             .into())

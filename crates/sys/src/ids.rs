@@ -76,6 +76,15 @@ pub fn become_for_good(ids: &Ids) -> io::Result<()> {
     Ok(())
 }
 
+/// Sets the whole list of supplementary groups, and nothing else.
+///
+/// # Errors
+/// `EPERM` for a caller without the right to do so, even if nothing would change.
+pub fn set_groups(groups: &[u32]) -> io::Result<()> {
+    let groups: Vec<Gid> = groups.iter().map(|&g| Gid::from_raw(g)).collect();
+    nix::unistd::setgroups(&groups).map_err(crate::error)
+}
+
 /// Sets group, then supplementary groups, without touching the uid: for programs that only change groups.
 pub fn set_group(gid: u32) -> io::Result<()> {
     if geteuid().is_root() {

@@ -11,6 +11,7 @@
 
 pub mod dir;
 pub mod errno;
+pub mod error;
 pub mod fd;
 pub mod ids;
 pub mod limit;
@@ -20,6 +21,7 @@ pub mod process;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod time;
 pub mod users;
 
 pub use dir::{Dir, Stat};

@@ -21,6 +21,7 @@ pub struct Spawn<'a> {
     program: Vec<u8>,
     args: Vec<Vec<u8>>,
     env: Option<Vec<(Vec<u8>, Vec<u8>)>>,
+    search: Option<Vec<u8>>,
     fds: Vec<(RawFd, BorrowedFd<'a>)>,
     closed: Vec<RawFd>,
     ids: Option<Ids>,
@@ -44,6 +45,7 @@ impl<'a> Spawn<'a> {
             args: vec![program.clone()],
             program,
             env: None,
+            search: None,
             fds: Vec::new(),
             closed: Vec::new(),
             ids: None,
@@ -100,6 +102,21 @@ impl<'a> Spawn<'a> {
             .get_or_insert_with(environment)
             .retain(|(n, _)| n != name.as_ref());
         self
+    }
+
+    /// Looks the program up in `path` instead of the PATH that the child gets.
+    #[must_use]
+    pub fn search(mut self, path: impl AsRef<[u8]>) -> Self {
+        self.search = Some(path.as_ref().to_vec());
+        self
+    }
+
+    /// Looks the program up in the PATH of this process, whatever PATH the child gets.
+    #[must_use]
+    pub fn search_here(self) -> Self {
+        let path =
+            env::var_os("PATH").map_or(DEFAULT_PATH.to_vec(), |path| path.as_bytes().to_vec());
+        self.search(path)
     }
 
     /// Gives the child `fd` as descriptor `number`. Descriptors that are not listed and not close-on-exec (those that
@@ -165,10 +182,10 @@ impl<'a> Spawn<'a> {
             if self.program.is_empty() {
                 return Err(io::Error::from_raw_os_error(libc::ENOENT));
             }
-            let path = variables
-                .iter()
-                .find(|(n, _)| n == b"PATH")
-                .map_or(DEFAULT_PATH.to_vec(), |(_, v)| v.clone());
+            let path = self.search.clone().unwrap_or_else(|| {
+                let found = variables.iter().find(|(n, _)| n == b"PATH");
+                found.map_or(DEFAULT_PATH.to_vec(), |(_, v)| v.clone())
+            });
             path.split(|&b| b == b':')
                 .map(|place| {
                     let place = if place.is_empty() {
@@ -217,6 +234,21 @@ impl<'a> Spawn<'a> {
     pub fn spawn(&self) -> io::Result<u32> {
         let mut prepared = self.prepare()?;
         start(&mut prepared)
+    }
+
+    /// Becomes the program after `last`, which runs when everything else is ready: for limits that would leave no
+    /// memory to get ready with.
+    ///
+    /// # Errors
+    /// What `last` answered, then nothing was run. `Ok` holds the reason why the program could not be run.
+    pub fn exec_after<E>(&self, last: impl FnOnce() -> Result<(), E>) -> Result<io::Error, E> {
+        let mut prepared = match self.prepare() {
+            Ok(prepared) => prepared,
+            Err(e) => return Ok(e),
+        };
+        last()?;
+        prepared.run();
+        Ok(io::Error::from_raw_os_error(prepared.error))
     }
 
     /// Becomes the program. Returns only if that failed.
