@@ -11,7 +11,6 @@
 
 pub mod dir;
 pub mod errno;
-pub mod error;
 pub mod fd;
 pub mod ids;
 pub mod limit;
