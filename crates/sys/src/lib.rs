@@ -17,6 +17,7 @@ pub mod limit;
 pub mod lock;
 pub mod poll;
 pub mod process;
+pub mod random;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
