@@ -7,4 +7,5 @@
 //! May use    base control sys
 //! Source     qmail-queue(8), qmail-queue(5); docs/architecture.md
 
+pub mod spawner;
 pub mod submit;
