@@ -11,14 +11,13 @@ pub fn fill(bytes: &mut [u8]) -> io::Result<()> {
     while let Some(rest) = bytes.get_mut(done..).filter(|r| !r.is_empty()) {
         // SAFETY: the pointer and the length are those of `rest`, which is exclusively ours during the call.
         let count = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
-        match usize::try_from(count) {
-            Ok(count) => done += count,
-            Err(_) => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
-            }
+        if let Ok(count) = usize::try_from(count) {
+            done += count;
+            continue;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
         }
     }
     Ok(())
