@@ -1,0 +1,127 @@
+//! The check at the door: would this address be delivered here?
+//!
+//! Runs as the user of the SMTP server, without privilege, and only looks: names of files, never their content, so a
+//! FIFO cannot hold it. It walks the way of a delivery (rewriting, users/cdb, accounts, .qmail names) with the same
+//! functions. What it may not see, it does not guess.
+//!
+//! Waits   for the account service and the file systems of the homes, as a delivery does; no limit of its own.
+
+use std::io::{self, ErrorKind};
+
+use base::Bytes;
+use base::bytes::rsplit_once;
+
+use crate::users::Users;
+use crate::{Rewrite, Route, User, dot, passwd, single};
+
+/// What the judge says of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// somebody here gets it (at once, or when he has finished editing)
+    Deliverable,
+    /// nobody here has that name: a delivery would bounce
+    Unknown,
+    /// the home of the user cannot be searched from here: accept, and let the delivery find out
+    CannotTell,
+    /// not an address of this machine
+    Remote,
+    /// a delivery would fail for now: try again later
+    Trouble,
+}
+
+/// Everything that is read once.
+#[derive(Debug)]
+pub struct Judge {
+    rewrite: Rewrite,
+    users: Option<Users>,
+    single: bool,
+}
+
+impl Judge {
+    /// Reads the control files and opens users/cdb.
+    ///
+    /// # Errors
+    /// As `Rewrite::load` and `Users::open`: temporary to the client.
+    pub fn load() -> io::Result<Judge> {
+        Ok(Judge {
+            rewrite: Rewrite::load()?,
+            users: Users::open()?,
+            single: single::is_ours(),
+        })
+    }
+
+    /// The rules of rewriting, for those who need them too.
+    pub fn rewrite(&self) -> &Rewrite {
+        &self.rewrite
+    }
+
+    /// Judges `address`, as it stands in the envelope.
+    pub fn verdict(&self, address: &[u8]) -> Verdict {
+        match self.rewrite.route(address) {
+            Route::Remote(_) => Verdict::Remote,
+            Route::Local(address) => self.local(&address),
+        }
+    }
+
+    /// Judges an address that is local already.
+    fn local(&self, address: &[u8]) -> Verdict {
+        let Some((local, _)) = rsplit_once(address, b'@') else {
+            return Verdict::Unknown;
+        };
+        // The spawner takes mail for nobody and is content.
+        if local.is_empty() {
+            return Verdict::Deliverable;
+        }
+        if address.contains(&0) {
+            return Verdict::Unknown;
+        }
+        match self.user(local) {
+            Some(user) if self.can_become(&user) => files(&user),
+            _ => Verdict::Trouble,
+        }
+    }
+
+    /// As qmail-lspawn looks: users/cdb, then qmail-getpw.
+    fn user(&self, local: &[u8]) -> Option<User> {
+        if let Some(users) = &self.users
+            && let Some(user) = users.find(local).ok()?
+        {
+            return Some(user);
+        }
+        let found = passwd::find(local);
+        let found = if self.single {
+            single::adapt(found, local)
+        } else {
+            found
+        };
+        found.ok()
+    }
+
+    fn can_become(&self, user: &User) -> bool {
+        user.uid != 0 && (!self.single || user.uid == sys::ids::euid())
+    }
+}
+
+/// The part of qmail-local: is there a file for this name in the user's home?
+fn files(user: &User) -> Verdict {
+    match sys::dir::stat_path(&user.home) {
+        Ok(stat) if stat.is_dir() && user.home.starts_with(b"/") => {}
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => return Verdict::CannotTell,
+        _ => return Verdict::Trouble,
+    }
+    // Without an extension there is the default delivery.
+    if user.dash.is_empty() {
+        return Verdict::Deliverable;
+    }
+    for candidate in dot::candidates(&user.dash, &user.ext) {
+        let path: Bytes = [user.home.as_slice(), b"/", &candidate.name].concat();
+        match sys::dir::stat_path(&path) {
+            Ok(stat) if stat.is_file() => return Verdict::Deliverable,
+            Err(e) if e.kind() == ErrorKind::PermissionDenied => return Verdict::CannotTell,
+            Err(e) if sys::is_temporary(&e) => return Verdict::Trouble,
+            // Not there, or not a regular file: the next.
+            _ => {}
+        }
+    }
+    Verdict::Unknown
+}
