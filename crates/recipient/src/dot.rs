@@ -70,7 +70,7 @@ mod tests {
             .map(|c| {
                 let name = String::from_utf8(c.name).unwrap();
                 match c.default {
-                    Some(at) => format!("{name} {}", &ext[at..]),
+                    Some(at) => format!("{name} {}", ext.get(at..).unwrap()),
                     None => name,
                 }
             })
