@@ -102,6 +102,18 @@ pub fn sync(fd: &impl AsRawFd) -> io::Result<()> {
     nix::unistd::fsync(crate::fd::borrow(fd)).map_err(crate::error)
 }
 
+/// Starts writing the content of an open file to disk and does not wait: several files get their `sync` cheaper when
+/// each was started before the first is waited for. Promises nothing; trouble will show in `sync`.
+pub fn start_sync(fd: &impl AsRawFd) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: takes a number and flags; a bad number is EBADF.
+    unsafe {
+        libc::sync_file_range(fd.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = fd;
+}
+
 /// A directory held open. Names given to its functions are relative to it.
 #[derive(Debug)]
 pub struct Dir {

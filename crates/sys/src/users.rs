@@ -65,6 +65,23 @@ pub fn local(name: &[u8]) -> io::Result<Option<Account>> {
         .find(|a| a.name == name))
 }
 
+/// The uids of several `names`, in their order, from one look at /etc/passwd.
+///
+/// # Errors
+/// The file could not be read. An unknown name is `None`.
+pub fn local_uids<const N: usize>(names: [&[u8]; N]) -> io::Result<[Option<u32>; N]> {
+    let text = read("/etc/passwd")?;
+    let mut found = [None; N];
+    for account in text.split(|&b| b == b'\n').filter_map(account) {
+        for (uid, name) in found.iter_mut().zip(names) {
+            if uid.is_none() && account.name == name {
+                *uid = Some(account.uid);
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Looks a group `name` up in /etc/group: its gid.
 pub fn local_group(name: &[u8]) -> io::Result<Option<u32>> {
     let text = read("/etc/group")?;
