@@ -16,6 +16,8 @@
 )]
 #![allow(clippy::missing_panics_doc, reason = "a test ends by a panic")]
 
+pub mod dns;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
