@@ -14,7 +14,14 @@
     clippy::indexing_slicing,
     clippy::print_stderr
 )]
-#![allow(clippy::missing_panics_doc, reason = "a test ends by a panic")]
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::format_push_string,
+    reason = "a test ends by a panic"
+)]
+
+pub mod office;
+pub mod smtp;
 
 pub mod dns;
 
@@ -235,6 +242,7 @@ pub struct Run {
     collect: Vec<i32>,
     limit: Duration,
     ids: Option<sys::ids::Ids>,
+    group: bool,
 }
 
 /// What a program under test did.
@@ -283,7 +291,15 @@ impl Run {
             collect: Vec::new(),
             limit: LIMIT,
             ids: None,
+            group: false,
         }
+    }
+
+    /// Leads a process group of its own, so that it and its children can be killed together.
+    #[must_use]
+    pub fn own_group(mut self) -> Run {
+        self.group = true;
+        self
     }
 
     /// One more argument.
@@ -489,6 +505,12 @@ impl Daemon {
         if self.ended.is_none() {
             sys::signal::send(self.pid, signal).unwrap();
         }
+    }
+
+    /// Kills it and every process of its group (`Run::own_group`), as a power cut would.
+    pub fn kill_group(&mut self) {
+        let _ = sys::signal::send_group(self.pid, sys::signal::Signal::SIGKILL);
+        self.wait(LIMIT);
     }
 
     /// Whether it still runs.

@@ -1,0 +1,257 @@
+//! The walls of the house: what a room may use, which programs have pages and places, where unsafe code may be.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_path_buf()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(path.as_ref()).unwrap_or_else(|e| panic!("{}: {e}", path.as_ref().display()))
+}
+
+fn rooms() -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(top().join("crates"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The names in one table of a manifest.
+fn dependencies(manifest: &str, table: &str) -> Vec<String> {
+    manifest
+        .lines()
+        .skip_while(|l| *l != table)
+        .skip(1)
+        .take_while(|l| !l.starts_with('['))
+        .filter_map(|l| {
+            l.split(['.', ' ', '='])
+                .next()
+                .filter(|n| !n.is_empty() && !n.starts_with('#'))
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_room_uses_what_its_card_says_and_no_more() {
+    let ours = rooms();
+    for room in &ours {
+        let manifest = read(top().join("crates").join(room).join("Cargo.toml"));
+        let mut used: Vec<String> = dependencies(&manifest, "[dependencies]")
+            .into_iter()
+            .filter(|d| ours.contains(d))
+            .collect();
+        used.sort();
+        let card = read(top().join("crates").join(room).join("src/lib.rs"));
+        let line = card
+            .lines()
+            .find_map(|l| l.strip_prefix("//! May use"))
+            .unwrap_or_else(|| panic!("{room}: no May use line in the room card"));
+        let mut allowed: Vec<String> = line
+            .split_whitespace()
+            .filter(|w| ours.iter().any(|o| o == w))
+            .map(str::to_owned)
+            .collect();
+        allowed.sort();
+        assert_eq!(
+            used, allowed,
+            "{room}: the manifest (left) and the room card (right) differ"
+        );
+        for word in ["Programs", "Runs as", "Reads", "Writes", "Source"] {
+            assert!(
+                card.contains(&format!("//! {word}")),
+                "{room}: no {word} line in the room card"
+            );
+        }
+    }
+}
+
+#[test]
+fn door_keepers_keep_their_doors() {
+    for (krate, keepers) in [
+        ("libc", &["sys"][..]),
+        ("nix", &["sys"]),
+        ("cdb", &["control"]),
+        ("domain", &["dns"]),
+    ] {
+        for room in rooms() {
+            let manifest = read(top().join("crates").join(&room).join("Cargo.toml"));
+            let all: Vec<String> = [
+                "[dependencies]",
+                "[dev-dependencies]",
+                "[build-dependencies]",
+            ]
+            .iter()
+            .flat_map(|t| dependencies(&manifest, t))
+            .collect();
+            let has = all.iter().any(|d| d == krate);
+            assert!(
+                !has || keepers.contains(&room.as_str()),
+                "{room} names {krate}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_lock_file_names_only_crates_with_a_reason() {
+    let known = read(top().join("docs/dependencies.md"));
+    let known: Vec<&str> = known
+        .lines()
+        .filter(|l| l.starts_with("| "))
+        .flat_map(|l| l.split('|').nth(1).unwrap().split(',').map(str::trim))
+        .collect();
+    let lock = read(top().join("Cargo.lock"));
+    for package in lock
+        .split("[[package]]")
+        .skip(1)
+        .filter(|p| p.contains("\nsource = "))
+    {
+        let name = package
+            .lines()
+            .find_map(|l| l.strip_prefix("name = "))
+            .unwrap()
+            .trim_matches('"');
+        assert!(
+            known.contains(&name),
+            "{name} is in Cargo.lock but not in docs/dependencies.md"
+        );
+    }
+}
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_lives_in_sys_only() {
+    for room in rooms().into_iter().filter(|r| r != "sys") {
+        let manifest = read(top().join("crates").join(&room).join("Cargo.toml"));
+        assert!(
+            manifest.contains("[lints]\nworkspace = true"),
+            "{room} does not take the lints of the workspace"
+        );
+        let mut files = Vec::new();
+        sources(&top().join("crates").join(&room), &mut files);
+        for file in files {
+            let text = read(&file);
+            let word = ["unsafe", " {"].concat();
+            assert!(!text.contains(&word), "{} has unsafe code", file.display());
+        }
+    }
+}
+
+/// Every program: the crate and the name.
+fn programs() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for room in rooms() {
+        let Ok(dir) = fs::read_dir(top().join("crates").join(&room).join("src/bin")) else {
+            continue;
+        };
+        for entry in dir {
+            let path = entry.unwrap().path();
+            found.push((
+                room.clone(),
+                path.file_stem().unwrap().to_str().unwrap().to_owned(),
+            ));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_program_has_a_manual_page_and_a_place() {
+    let hier = read(top().join("package/hier"));
+    let mut missing = Vec::new();
+    for (room, program) in programs() {
+        if !(1..9).any(|n| top().join(format!("man/{program}.{n}")).exists()) {
+            missing.push(format!("{room}: no manual page of {program}"));
+        }
+        if !hier
+            .lines()
+            .any(|l| l.split_whitespace().nth(4) == Some(&format!("bin/{program}")))
+        {
+            missing.push(format!("{room}: {program} is not in package/hier"));
+        }
+    }
+    for line in hier.lines().filter(|l| l.starts_with("c ")) {
+        let name = line
+            .split_whitespace()
+            .nth(4)
+            .unwrap()
+            .trim_start_matches("bin/");
+        if !programs().iter().any(|(_, p)| p == name) {
+            missing.push(format!("package/hier: no program {name}"));
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn mains_are_three_lines() {
+    for (room, program) in programs() {
+        let text = read(
+            top()
+                .join("crates")
+                .join(&room)
+                .join(format!("src/bin/{program}.rs")),
+        );
+        let code: Vec<&str> = text
+            .lines()
+            .filter(|l| !l.trim().is_empty() && !l.starts_with("//") && !l.starts_with("#!"))
+            .collect();
+        assert!(code.len() <= 3, "{program}: {code:?}");
+    }
+}
+
+#[test]
+fn no_path_of_one_machine_is_in_the_project() {
+    let output = kit::Run::new("git")
+        .args([
+            "-c",
+            "safe.directory=*",
+            "grep",
+            "-nE",
+            r"/(work|farm)/|/root/",
+            "--",
+            ".",
+            ":!Cargo.lock",
+            ":!tests/tests/rooms.rs",
+        ])
+        .dir(top())
+        .output();
+    assert_eq!(
+        output.out_text(),
+        "",
+        "these lines hold a path of one machine"
+    );
+    assert_eq!(
+        output.code(),
+        1,
+        "git grep could not look: {}",
+        output.err_text()
+    );
+}
