@@ -7,5 +7,8 @@
 //! May use    base control sys
 //! Source     qmail-queue(8), qmail-queue(5); docs/architecture.md
 
+pub mod intake;
+pub mod names;
+pub mod record;
 pub mod spawner;
 pub mod submit;
