@@ -73,6 +73,68 @@ pub fn make<K: AsRef<[u8]>, V: AsRef<[u8]>>(
     sys::Dir::open(directory)?.sync()
 }
 
+/// A table that is being written, for programs that say which step failed: `create`, any number of `add`, `commit`,
+/// `rename`. Left before the end, it leaves the temporary file behind.
+pub struct Maker {
+    writer: cdb::CDBMake,
+    file: std::fs::File,
+}
+
+impl std::fmt::Debug for Maker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Maker")
+    }
+}
+
+impl Maker {
+    /// Makes the file `temporary`, in place of an older one.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn create(temporary: &Path, mode: u32) -> io::Result<Maker> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let _ = std::fs::remove_file(temporary);
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .read(true)
+            .create_new(true)
+            .mode(mode)
+            .open(temporary)?;
+        let writer = cdb::CDBMake::new(file.try_clone()?)?;
+        Ok(Maker { writer, file })
+    }
+
+    /// One more record. Of records with the same key, readers find the first.
+    ///
+    /// # Errors
+    /// It cannot be written, or the table would be larger than 4 GB.
+    pub fn add(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        self.writer.add(key, value)
+    }
+
+    /// Writes the index and makes the file durable.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn commit(self) -> io::Result<()> {
+        self.writer.finish()?;
+        sys::dir::sync(&self.file)
+    }
+
+    /// Puts the finished file `temporary` in the place of `path` (same file system), durably.
+    ///
+    /// # Errors
+    /// `path` is then as it was, unless only the directory could not be synced.
+    pub fn rename(temporary: &Path, path: &Path) -> io::Result<()> {
+        std::fs::rename(temporary, path)?;
+        let directory = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        sys::Dir::open(directory)?.sync()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -54,6 +54,22 @@ pub fn ended() -> Option<(u32, End)> {
     }
 }
 
+/// Takes the wait status of any child that has ended, as the kernel gives it: exit code times 256, or the signal, plus
+/// 128 if the child left a core. Logs show this number. `None`: none has ended (or there are no children).
+pub fn ended_status() -> Option<(u32, i32)> {
+    loop {
+        let mut status = 0;
+        // SAFETY: `status` is a valid place for the answer.
+        let found = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        if found > 0 {
+            return Some((found.unsigned_abs(), status));
+        }
+        if found == 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return None;
+        }
+    }
+}
+
 /// Takes the end of child `pid` if it has ended.
 pub fn ended_pid(pid: u32) -> io::Result<Option<End>> {
     Ok(wait(pid as libc::pid_t, libc::WNOHANG)?.map(|(_, e)| e))

@@ -109,6 +109,39 @@ pub fn connect(
     Ok(fd)
 }
 
+/// A stream socket bound to `local` (port 0: any), not connected yet; close-on-exec, for `connect_on`. An IPv6 socket
+/// takes mapped addresses too.
+pub fn bound(local: &SocketAddr) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(family(local), SockType::Stream, flags, None).map_err(crate::error)?;
+    if local.is_ipv6() {
+        setsockopt(&fd, sockopt::Ipv6V6Only, &false).map_err(crate::error)?;
+    }
+    bind(fd.as_raw_fd(), storage(local).as_ref()).map_err(crate::error)?;
+    Ok(fd)
+}
+
+/// Connects a socket of `bound` to `address`, waiting at most `timeout`. The socket is blocking afterwards.
+///
+/// # Errors
+/// `TimedOut` when the time was over; otherwise what the kernel says.
+pub fn connect_on(fd: &OwnedFd, address: &SocketAddr, timeout: Duration) -> io::Result<()> {
+    match nix::sys::socket::connect(fd.as_raw_fd(), storage(address).as_ref()) {
+        Ok(()) => {}
+        Err(nix::errno::Errno::EINPROGRESS | nix::errno::Errno::EINTR) => {
+            if !crate::poll::writable(fd, timeout)? {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let error = getsockopt(fd, sockopt::SocketError).map_err(crate::error)?;
+            if error != 0 {
+                return Err(io::Error::from_raw_os_error(error));
+            }
+        }
+        Err(e) => return Err(crate::error(e)),
+    }
+    crate::fd::nonblocking(fd, false)
+}
+
 /// The address of the other side.
 ///
 /// # Errors
@@ -170,6 +203,13 @@ pub fn interfaces() -> io::Result<Vec<IpAddr>> {
 /// The number of an interface name, for link-local addresses.
 pub fn interface_index(name: &str) -> io::Result<u32> {
     nix::net::if_::if_nametoindex(name).map_err(crate::error)
+}
+
+/// The name of an interface number; `None` if there is none.
+pub fn interface_name(index: u32) -> Option<Vec<u8>> {
+    nix::net::if_::if_indextoname(index)
+        .ok()
+        .map(std::ffi::CString::into_bytes)
 }
 
 /// The IPv4 address inside an IPv4-mapped IPv6 address; other addresses as they are.
