@@ -94,6 +94,44 @@ pub fn stat_path(path: &[u8]) -> io::Result<Stat> {
     ))
 }
 
+/// Opens an existing file for writing, without waiting for a reader if it is a FIFO.
+///
+/// # Errors
+/// `is_without_reader` knows the one of a FIFO that nobody has open for reading.
+pub fn open_write(path: &[u8]) -> io::Result<File> {
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    Ok(nix::fcntl::open(path, flags, Mode::empty())
+        .map_err(crate::error)?
+        .into())
+}
+
+/// Whether opening a FIFO for writing failed only because nobody reads it.
+pub fn is_without_reader(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENXIO)
+}
+
+/// Opens the file at `path` for reading, without waiting for a writer if it is a FIFO. For places whose directory may
+/// be searched but not read, so that no `Dir` can be had. Symbolic links are followed.
+pub fn open_read(path: &[u8]) -> io::Result<File> {
+    open_path(path, OFlag::O_RDONLY, 0)
+}
+
+/// Opens the file at `path` for appending, making it with `mode` if it is missing; does not wait if it is a FIFO.
+/// Symbolic links are followed.
+pub fn open_append(path: &[u8], mode: u32) -> io::Result<File> {
+    open_path(
+        path,
+        OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT,
+        mode,
+    )
+}
+
+fn open_path(path: &[u8], flags: OFlag, mode: u32) -> io::Result<File> {
+    let flags = flags | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let fd = nix::fcntl::open(path, flags, mode_bits(mode)).map_err(crate::error)?;
+    Ok(fd.into())
+}
+
 /// Makes the content and the length of an open file (or the entries of an open directory) durable.
 ///
 /// # Errors
