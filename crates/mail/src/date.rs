@@ -93,12 +93,13 @@ pub fn rfc5322(unix: i64) -> String {
     )
 }
 
-/// `Sun Nov 22 11:00:00 2026`: the form of the From_ line of an mbox, without a line end (ctime(3), UTC).
+/// `Sun Nov 02 11:00:00 2026`: the form of the From_ line of an mbox, without a line end (UTC). The day always has two
+/// digits, as qmail writes it; ctime(3) would put a blank.
 pub fn ctime(unix: i64) -> String {
     let t = Civil::from_unix(unix);
     let day = DAYS.get(usize::from(t.weekday)).copied().unwrap_or("Sun");
     format!(
-        "{day} {} {:2} {:02}:{:02}:{:02} {}",
+        "{day} {} {:02} {:02}:{:02}:{:02} {}",
         month_name(t.month),
         t.day,
         t.hour,
@@ -118,7 +119,7 @@ mod tests {
         assert_eq!(rfc5322(951_782_400), "29 Feb 2000 00:00:00 -0000");
         assert_eq!(rfc5322(4_294_967_296), "7 Feb 2106 06:28:16 -0000");
         assert_eq!(rfc5322(-1), "31 Dec 1969 23:59:59 -0000");
-        assert_eq!(ctime(0), "Thu Jan  1 00:00:00 1970");
+        assert_eq!(ctime(0), "Thu Jan 01 00:00:00 1970");
     }
 
     #[test]
