@@ -8,4 +8,9 @@
 //! Source     RFC 5322, RFC 822; qmail-header(5)
 
 pub mod date;
+pub mod field;
+pub mod header;
+pub mod list;
+pub mod newfield;
 pub mod quote;
+pub mod token;
