@@ -13,4 +13,5 @@ pub mod header;
 pub mod list;
 pub mod newfield;
 pub mod quote;
+pub mod received;
 pub mod token;
