@@ -21,7 +21,7 @@ use kit::office::{Office, wait_for};
 use kit::smtp::{Client, Sink};
 use sys::process::End;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How many messages the load tests send; QMAIL_LOAD asks for more.
 fn load(default: usize) -> usize {
