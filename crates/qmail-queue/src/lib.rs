@@ -1,1 +1,74 @@
-//! qmail-queue
+//! qmail-queue: put one message on disk, whole or not at all.
+//!
+//! Programs   qmail-queue(8)
+//! Runs as    qmailq, setuid; called by anyone
+//! Reads      fd 0 message, fd 1 envelope; conf-home only, /etc/passwd
+//! Writes     queue/{pid,mess,intd,todo}, lock/trigger
+//! May use    base control mail queue sys
+//! Source     qmail-queue(8); docs/architecture.md
+//!
+//! The exit code is the answer (`queue::intake::Fault`); nothing is printed, because the caller is not to be told more.
+
+mod input;
+mod received;
+
+use base::{Call, Die};
+use queue::intake::{Fault, Intake, Origin};
+use sys::signal::Signal;
+
+use input::Input;
+
+/// Seconds after which the program gives up. Must be below the 36 hours after which qmail-clean sweeps litter.
+const LIFETIME: u32 = 86_400;
+
+/// Signals that a user or a terminal may send, and limits that show as errors of system calls.
+const IGNORED: [Signal; 8] = [
+    Signal::SIGPIPE,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGQUIT,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGXCPU,
+    Signal::SIGXFSZ,
+];
+
+/// See qmail-queue(8). Arguments are ignored.
+///
+/// # Errors
+/// The exit code of the fault, silently.
+pub fn qmail_queue(_: &Call) -> Result<(), Die> {
+    take().map_err(|fault| Die::silent(fault.code()))
+}
+
+fn take() -> Result<(), Fault> {
+    sys::process::umask(0o033);
+    control::home::enter().map_err(|_| Fault::Home)?;
+    let (uid, pid) = (sys::ids::uid(), std::process::id());
+    let now = base::tai::unix_now();
+    let origin = Origin {
+        uid,
+        pid,
+        now,
+        header: received::line(pid, received::caller(uid), now),
+    };
+
+    signals().map_err(|_| Fault::Bug)?;
+    let intake = Intake::open()?;
+    let mut message = Input::take(0).map_err(|_| Fault::Read)?;
+    let mut envelope = Input::take(1).map_err(|_| Fault::Read)?;
+
+    intake.take(&origin, &mut message, &mut envelope)?;
+    Ok(())
+}
+
+fn signals() -> std::io::Result<()> {
+    sys::signal::unblock_all()?;
+    for signal in IGNORED {
+        sys::signal::ignore(signal)?;
+    }
+    sys::signal::wake()?;
+    sys::signal::catch(Signal::SIGALRM)?;
+    sys::signal::alarm(LIFETIME);
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! The line that says how a message came into this queue.
+//!
+//! Source  qmail-header(5)
+
+use base::Bytes;
+
+/// Who called, as far as a reader of the header may know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// alias: a forward from ~alias
+    Alias,
+    /// qmaild: a network server
+    Network,
+    /// qmails: qmail-send itself
+    Bounce,
+    /// anybody else
+    Uid(u32),
+}
+
+/// Finds out who `uid` is. This program is setuid, so it reads /etc/passwd itself and asks no name service.
+///
+/// Where the suite's users do not exist, everybody is a number.
+pub(crate) fn caller(uid: u32) -> Caller {
+    let [alias, qmaild, .., qmails] = control::owners::user_names();
+    let names = [alias, qmaild, qmails].map(str::as_bytes);
+    let Ok(found) = sys::users::local_uids(names) else {
+        return Caller::Uid(uid);
+    };
+    let is = |account: Option<u32>| account == Some(uid);
+    match found {
+        [alias, _, _] if is(alias) => Caller::Alias,
+        [_, qmaild, _] if is(qmaild) => Caller::Network,
+        [_, _, qmails] if is(qmails) => Caller::Bounce,
+        _ => Caller::Uid(uid),
+    }
+}
+
+/// The line with its end.
+pub(crate) fn line(pid: u32, caller: Caller, now: i64) -> Bytes {
+    let by = match caller {
+        Caller::Alias => "by alias".to_owned(),
+        Caller::Network => "from network".to_owned(),
+        Caller::Bounce => "for bounce".to_owned(),
+        Caller::Uid(uid) => format!("by uid {uid}"),
+    };
+    let date = mail::date::rfc5322(now);
+    format!("Received: (qmail {pid} invoked {by}); {date}\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_as_the_original_writes_them() {
+        for (caller, by) in [
+            (Caller::Alias, "by alias"),
+            (Caller::Network, "from network"),
+            (Caller::Bounce, "for bounce"),
+            (Caller::Uid(4_294_967_294), "by uid 4294967294"),
+        ] {
+            assert_eq!(
+                line(12, caller, 0),
+                format!("Received: (qmail 12 invoked {by}); 1 Jan 1970 00:00:00 -0000\n")
+                    .as_bytes()
+            );
+        }
+    }
+
+    #[test]
+    fn a_uid_that_nobody_has_is_a_number() {
+        assert_eq!(caller(3_999_999_999), Caller::Uid(3_999_999_999));
+    }
+}
