@@ -21,6 +21,14 @@ pub fn try_exclusive(fd: &impl AsRawFd) -> io::Result<bool> {
     }
 }
 
+/// Takes the exclusive lock, or fails at once.
+///
+/// # Errors
+/// `WouldBlock`, the kernel's own, when somebody else holds it.
+pub fn exclusive_now(fd: &impl AsRawFd) -> io::Result<()> {
+    flock(fd, libc::LOCK_EX | libc::LOCK_NB)
+}
+
 /// Waits for the exclusive lock.
 ///
 /// Waits   without limit of its own; set `signal::alarm` with a caught SIGALRM, which ends it with `Interrupted`.
