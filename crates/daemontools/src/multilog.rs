@@ -1,0 +1,48 @@
+//! multilog: write selected lines into rotated logs.
+//!
+//! The loop reads a block, gives it to `lines`, which runs the script on every line, and writes everything out before
+//! it waits for the next block. So nothing that was read waits in memory while the input is quiet.
+
+mod directory;
+mod input;
+mod lines;
+mod pattern;
+mod pause;
+mod restart;
+mod rotate;
+mod script;
+mod status;
+
+use base::{Call, Die};
+use sys::Dir;
+use sys::signal::Signal;
+
+use crate::multilog::input::{Input, Next};
+use crate::multilog::lines::Lines;
+use crate::multilog::script::Script;
+
+const NAME: &str = "multilog";
+
+/// Runs `multilog script` until descriptor 0 ends, or until the end of a line after SIGTERM.
+pub fn run(call: &Call) -> Result<(), Die> {
+    sys::process::umask(0o022);
+    let start = Dir::open(".").map_err(|e| Die::unable("switch to current directory", &e))?;
+
+    let mut input = Input::open()?;
+    // A file size limit is then an error that can be dealt with, not the end.
+    sys::signal::catch(Signal::SIGXFSZ).map_err(|e| Die::unable("catch signals", &e))?;
+    let script = Script::read(&start, &call.args)?;
+    let mut lines = Lines::new(script);
+
+    loop {
+        lines.flush();
+        match input.next() {
+            Next::Block(block) => lines.feed(block),
+            Next::Rotate => lines.rotate(),
+            Next::End => break,
+        }
+    }
+
+    lines.finish();
+    Ok(())
+}
