@@ -1,0 +1,115 @@
+use super::*;
+
+use std::collections::HashSet;
+use std::fs;
+
+fn maildir(scratch: &kit::Scratch) -> Bytes {
+    for part in ["M/tmp", "M/new", "M/cur"] {
+        fs::create_dir_all(scratch.join(part)).unwrap();
+    }
+    scratch.join("M").into_os_string().into_encoded_bytes()
+}
+
+fn names(scratch: &kit::Scratch, dir: &str) -> Vec<String> {
+    fs::read_dir(scratch.join(dir))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_message_arrives_whole_behind_its_header_lines() {
+    let scratch = kit::Scratch::new("maildir");
+    let dir = maildir(&scratch);
+    let body = [b"Subject: x\n\n".as_slice(), &vec![b'z'; 200_000]].concat();
+    let name = deliver(&dir, b"A: b\n", &mut body.as_slice()).unwrap();
+    let name = String::from_utf8(name).unwrap();
+    assert_eq!(names(&scratch, "M/new"), std::slice::from_ref(&name));
+    assert!(names(&scratch, "M/tmp").is_empty());
+    let text = scratch.read(&format!("M/new/{name}"));
+    assert_eq!(text, [b"A: b\n".as_slice(), &body].concat());
+    let mode = Dir::open(scratch.join("M/new"))
+        .unwrap()
+        .stat(name.as_bytes())
+        .unwrap()
+        .mode;
+    assert_eq!(mode & 0o7777, 0o600);
+}
+
+#[test]
+fn thousands_of_names_made_at_once_differ() {
+    let scratch = kit::Scratch::new("maildir");
+    let dir = maildir(&scratch);
+    let made: Vec<Bytes> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..8)
+            .map(|n| {
+                let dir = &dir;
+                scope.spawn(move || {
+                    (0..100)
+                        .map(|m| {
+                            let text = format!("{n} {m}\n");
+                            deliver(dir, b"", &mut text.as_bytes()).unwrap()
+                        })
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .flat_map(|w| w.join().unwrap())
+            .collect()
+    });
+    assert_eq!(made.iter().collect::<HashSet<_>>().len(), 800);
+    let texts: HashSet<Vec<u8>> = names(&scratch, "M/new")
+        .iter()
+        .map(|n| scratch.read(&format!("M/new/{n}")))
+        .collect();
+    assert_eq!(texts.len(), 800);
+    let many: HashSet<Bytes> = (0..20_000).map(|_| unique().unwrap()).collect();
+    assert_eq!(many.len(), 20_000);
+}
+
+#[test]
+fn host_names_cannot_change_the_path_or_the_flags() {
+    assert_eq!(host(b"a/../b:2,S"), br"a\057..\057b\0722,S");
+    assert_eq!(host(b"a b\n\xff"), b"a_b__");
+    assert_eq!(host(b""), b"localhost");
+    assert_eq!(host(&[b'x'; 300]).len(), HOST_LIMIT);
+}
+
+struct Broken(u32);
+
+impl Read for Broken {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.0 == 0 {
+            return Err(ErrorKind::Other.into());
+        }
+        self.0 -= 1;
+        buffer.fill(b'x');
+        Ok(buffer.len())
+    }
+}
+
+#[test]
+fn what_fails_leaves_nothing() {
+    let scratch = kit::Scratch::new("maildir");
+    let dir = maildir(&scratch);
+    assert!(matches!(
+        deliver(&dir, b"", &mut Broken(3)),
+        Err(Trouble::Read(_))
+    ));
+    assert!(names(&scratch, "M/tmp").is_empty());
+    assert!(names(&scratch, "M/new").is_empty());
+
+    let none = [dir.as_slice(), b"x"].concat();
+    assert!(matches!(
+        deliver(&none, b"", &mut &b""[..]),
+        Err(Trouble::Open(_))
+    ));
+    fs::remove_dir(scratch.join("M/new")).unwrap();
+    assert!(matches!(
+        deliver(&dir, b"", &mut &b""[..]),
+        Err(Trouble::Write(_))
+    ));
+    assert!(names(&scratch, "M/tmp").is_empty());
+}
