@@ -1,0 +1,131 @@
+# qmail-send with qmail-clean and qmail-queue; daemons.py plays the spawners.
+# programs: qmail-send qmail-clean qmail-queue qmail-qread
+# needs: home users
+# mask: pid uid date time
+
+q=$HOMEDIR/queue; export q
+cd "$HOMEDIR/control"
+echo me.test >me; printf 'me.test\nlocal.test\n' >locals
+printf 'virt.test:me\n.wild.test:me-wild\nuser@one.test:me-one\nskip.virt.test:\nempty.test:\n' >virtualdomains
+echo pct.test >percenthack
+cd "$SCRATCH/w"
+put tidy <<'X'
+sed 's/msg [0-9]*/msg ID/; s/bytes [0-9]*/bytes N/; s/bounce\/[0-9]*/bounce\/ID/; s/qp_[0-9]*/qp_PID/; s/uid [0-9]*/uid UID/; s/ [0-9]*\/[0-9][0-9]* </ PATH </'
+X
+# send SENDER RECIPIENT...: queue a message, wait until $ENDS messages more are done
+put send <<'X'
+#!/bin/sh
+had=$(grep -c "^end msg" log)
+{ printf 'F%s\0' "$1"; shift; for r; do printf 'T%s\0' "$r"; done; printf '\0'; } >env
+printf 'Subject: x\n\nbody\n' | qmail-queue 1<env || echo "queue $?"
+tries=0
+until [ "$(grep -c "^end msg" log)" -ge $((had + ${ENDS-1})) ]; do
+	tries=$((tries + 1)); [ $tries -gt 80 ] && { echo late; break; }
+	sleep 0.05
+done
+sleep 0.1
+X
+# got: what is new in the log and in the orders
+put got <<'X'
+#!/bin/sh
+tail -n +$(($(cat seen) + 1)) log | sh tidy
+wc -l <log >seen
+echo
+tail -n +$(($(cat seen2) + 1)) orders | sh tidy
+wc -l <orders >seen2
+X
+chmod 755 send got
+PATH=$PWD:$PATH; export PATH
+echo 0 >seen; echo 0 >seen2
+: >log; : >orders
+
+step 'without descriptors' 'qmail-send </dev/null >/dev/null'
+start() {
+	rm -f pid pid.code
+	setsid python3 "$SUITE/daemons.py" log orders pid &
+	await 'test -s pid'
+	send=$(cat pid); export send
+	await 'tail -1 log | grep status:'
+}
+stop() { kill -TERM $send; await 'test -s pid.code'; }
+
+start
+step 'the first word' './got'
+step 'a second qmail-send' 'qmail-send </dev/null 0>&1'
+step 'a local delivery' './send s@x.test me@me.test; ./got'
+step 'nothing stays in the queue' 'cd $q; find mess intd todo info local remote bounce -type f | wc -l'
+step 'a remote delivery' './send s@x.test a@far.test; ./got'
+step 'no host' './send s@x.test me; ./got'
+step 'an empty recipient' './send s@x.test ""; ./got'
+step 'an empty host' './send s@x.test me@; ./got'
+step 'capitals in a local host' './send s@x.test Me@LOCAL.test; ./got'
+step 'the last at sign counts' './send s@x.test a@b@me.test; ./got'
+step 'a host below a local one' './send s@x.test a@sub.me.test; ./got'
+step 'a virtual domain' './send s@x.test Any.One@virt.test; ./got'
+step 'capitals in a virtual domain' './send s@x.test a@VIRT.test; ./got'
+step 'a virtual subdomain' './send s@x.test a@b.wild.test; ./got'
+step 'a subdomain of that' './send s@x.test a@c.b.wild.test; ./got'
+step 'the wildcard does not take its own name' './send s@x.test a@wild.test; ./got'
+step 'a virtual user' './send s@x.test user@one.test; ./got'
+step 'another user of that domain' './send s@x.test other@one.test; ./got'
+step 'an entry without a prefix is remote' './send s@x.test a@empty.test; ./got'
+step 'the percent hack' './send s@x.test me%virt.test@pct.test; ./got'
+step 'the percent hack twice' './send s@x.test a%far.test%pct.test@pct.test; ./got'
+step 'the percent hack elsewhere' './send s@x.test me%virt.test@far.test; ./got'
+step 'two recipients' './send s@x.test a@me.test b@far.test; ./got | sort'
+step 'no recipients' './send s@x.test; ./got'
+step 'an unsafe report' './send s@x.test odd@me.test; ./got'
+step 'unsafe addresses' './send "s
+%é@x" "a b%	@me.test"; ./got'
+step 'a report with an unknown letter' '{ printf "Fs@x.test\0Trubbish@me.test\0\0" >env; qmail-queue <tidy 1<env; sleep 0.7; ./got; }'
+step 'a failure bounces' 'ENDS=2 ./send s@me.test fail@me.test; ./got'
+step 'a failure of two' 'ENDS=2 ./send s@me.test fail@me.test fail2@far.test; ./got | sort'
+step 'one failure one success' 'ENDS=2 ./send s@me.test fail@virt.test a@me.test; ./got | sort'
+step 'a bounce that bounces' 'ENDS=3 ./send fail@me.test fail@me.test; ./got'
+echo fail@me.test | cut -d@ -f1 >"$HOMEDIR/control/doublebounceto"
+step 'a failure without a sender' 'ENDS=2 ./send "" fail@me.test; ./got'
+step 'a sender of lists' 'ENDS=2 ./send "list-@me.test-@[]" fail@me.test; ./got'
+step 'each recipient has a sender of its own' './send "list-@me.test-@[]" a@far.test b@me.test; ./got | sort'
+step 'a deferral' 'printf "Fs@x.test\0Twait@me.test\0Ta@me.test\0\0" >env; qmail-queue <tidy 1<env; sleep 0.7; ./got | sort'
+step 'is in the queue' 'qmail-qread | grep -v "rubbish" | sed "s/#[0-9]*  [0-9]*/#ID  N/" | tail -3; cat $q/local/*/* | tr "\0" "\n" | grep -v rubbish; stat -c %a $q/local/*/* $q/info/*/* | sort -u'
+kill -ALRM $send; sleep 0.5
+step 'ALRM tries again at once' './got | grep -v rubbish | sort'
+touch ok
+kill -ALRM $send
+await 'tail -1 log | grep "end msg"'
+step 'and then it is done' './got | grep -v rubbish | sort | tail -4'
+echo 'new.test:me' >"$HOMEDIR/control/virtualdomains"
+printf 'other.test\n' >"$HOMEDIR/control/locals"
+kill -HUP $send; sleep 0.3
+step 'HUP reads virtualdomains and locals' './send s@x.test a@new.test b@virt.test c@other.test d@me.test; ./got | grep -a "<" | sort'
+stop
+step 'TERM ends it' './got | tail -2; cat pid.code'
+echo 1 >"$HOMEDIR/control/concurrencylocal"; echo 300 >"$HOMEDIR/control/concurrencyremote"
+start
+step 'concurrency' 'tail -1 log'
+: >orders; echo 0 >seen2; wc -l <log >seen
+step 'TERM waits for a delivery under way' 'printf "Fs\0Tlate@me.test\0\0" >env; qmail-queue <tidy 1<env; await() { until grep -q late orders; do sleep 0.02; done; }; await; kill -TERM $send; until test -s pid.code; do sleep 0.05; done; ./got; cat pid.code'
+echo 0 >"$HOMEDIR/control/queuelifetime"
+echo 20 >"$HOMEDIR/control/concurrencylocal"
+echo me.test >"$HOMEDIR/control/locals"
+echo fail >"$HOMEDIR/control/doublebounceto"
+rm -f ok; rm -f $q/mess/*/* $q/info/*/* $q/local/*/* $q/remote/*/* $q/bounce/* $q/todo/* $q/intd/*
+start
+wc -l <log >seen; wc -l <orders >seen2
+step 'a triple bounce' 'ENDS=3 ./send fail@me.test fail@me.test; ./got'
+step 'a failure of a double bounce' './send "#@[]" fail@me.test; ./got'
+ENDS=1 ./send wait@me.test fail@me.test me@me.test fail2@far.test
+step 'the text of a bounce' 'cat $(grep -l "failure notice" $q/mess/*/*) | tail -n +2'
+touch ok
+kill -ALRM $send
+await 'tail -1 log | grep "end msg"'
+rm ok
+wc -l <log >seen; wc -l <orders >seen2
+printf 'Fs@me.test\0Twait@me.test\0\0' >env; qmail-queue <tidy 1<env
+sleep 2.2
+kill -ALRM $send
+await 'tail -n +$(($(cat seen) + 1)) log | grep bounce'; sleep 0.3
+step 'the end of the lifetime' './got'
+stop
+rm "$HOMEDIR/control/me" "$HOMEDIR/control/locals"
+step 'without me and locals' 'qmail-send </dev/null 0>&1'
