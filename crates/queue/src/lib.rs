@@ -12,3 +12,4 @@ pub mod names;
 pub mod record;
 pub mod spawner;
 pub mod submit;
+pub mod tcpto;
