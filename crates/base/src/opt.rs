@@ -40,6 +40,13 @@ impl<'a> Options<'a> {
         self.words
     }
 
+    /// Passes over the letters that are left in the current word: an option may own them without naming them a value.
+    pub fn skip_word(&mut self) {
+        if self.at > 0 {
+            self.skip();
+        }
+    }
+
     fn skip(&mut self) {
         self.words = self.words.get(1..).unwrap_or_default();
         self.at = 0;
@@ -137,6 +144,17 @@ mod tests {
         let mut options = Options::new(&call, "ab");
         assert_eq!(options.by_ref().count(), 1);
         assert_eq!(options.rest(), words("-b"));
+    }
+
+    #[test]
+    fn the_rest_of_a_word_can_be_passed_over() {
+        let call = words("-Jxyz -J -v");
+        let mut options = Options::new(&call, "Jv");
+        assert_eq!(options.next(), Some(Opt::Flag(b'J')));
+        options.skip_word();
+        assert_eq!(options.next(), Some(Opt::Flag(b'J')));
+        options.skip_word();
+        assert_eq!(options.next(), Some(Opt::Flag(b'v')));
     }
 
     #[test]
