@@ -15,12 +15,12 @@ const NAME: usize = 2;
 /// Order   such lists are easy to read from right to left, so the last address comes first.
 ///
 /// # Errors
-/// `Syntax`: a group without its name, a group in a group, or an angle bracket that was never opened; `change` has
+/// What `change` says. `Syntax`: a group without its name, a group in a group, or an angle bracket that was never opened; `change` has
 /// seen the addresses to the right of it then.
-pub fn rewrite(
+pub fn rewrite<E: From<Malformed>>(
     tokens: &[Token],
-    change: impl FnMut(&mut Vec<Token>) -> Result<(), Malformed>,
-) -> Result<Vec<Token>, Malformed> {
+    change: impl FnMut(&mut Vec<Token>) -> Result<(), E>,
+) -> Result<Vec<Token>, E> {
     let (name, list) = tokens.split_at(NAME.min(tokens.len()));
     let mut walk = Walk {
         left: list,
@@ -42,8 +42,12 @@ struct Walk<'a, F> {
     change: F,
 }
 
-impl<F: FnMut(&mut Vec<Token>) -> Result<(), Malformed>> Walk<'_, F> {
-    fn list(&mut self) -> Result<(), Malformed> {
+impl<E, F> Walk<'_, F>
+where
+    E: From<Malformed>,
+    F: FnMut(&mut Vec<Token>) -> Result<(), E>,
+{
+    fn list(&mut self) -> Result<(), E> {
         let mut in_group = false;
         let mut word_may_follow = true;
         while let Some(kind) = self.next_kind() {
@@ -51,7 +55,7 @@ impl<F: FnMut(&mut Vec<Token>) -> Result<(), Malformed>> Walk<'_, F> {
                 Kind::Semi => {
                     self.end_address_with_comma()?;
                     if in_group {
-                        return Err(Malformed::Syntax);
+                        return Err(Malformed::Syntax.into());
                     }
                     in_group = true;
                     word_may_follow = true;
@@ -60,7 +64,7 @@ impl<F: FnMut(&mut Vec<Token>) -> Result<(), Malformed>> Walk<'_, F> {
                 Kind::Colon => {
                     self.end_address()?;
                     if !in_group {
-                        return Err(Malformed::Syntax);
+                        return Err(Malformed::Syntax.into());
                     }
                     in_group = false;
                     self.keep_while(|kind| kind != Kind::Comma);
@@ -95,7 +99,7 @@ impl<F: FnMut(&mut Vec<Token>) -> Result<(), Malformed>> Walk<'_, F> {
     }
 
     /// An address in angle brackets, with the phrase in front of it. `<>` is an address too.
-    fn angle(&mut self) -> Result<(), Malformed> {
+    fn angle(&mut self) -> Result<(), E> {
         self.end_address_with_comma()?;
         self.keep();
         while self.next_kind().is_some_and(|kind| kind != Kind::Left) {
@@ -103,7 +107,7 @@ impl<F: FnMut(&mut Vec<Token>) -> Result<(), Malformed>> Walk<'_, F> {
         }
         self.finish_address()?;
         if self.left.is_empty() {
-            return Err(Malformed::Syntax);
+            return Err(Malformed::Syntax.into());
         }
         self.keep();
         self.keep_while(|kind| {
@@ -143,21 +147,21 @@ impl<F: FnMut(&mut Vec<Token>) -> Result<(), Malformed>> Walk<'_, F> {
         self.address.extend(token);
     }
 
-    fn finish_address(&mut self) -> Result<(), Malformed> {
+    fn finish_address(&mut self) -> Result<(), E> {
         self.address.reverse();
         (self.change)(&mut self.address)?;
         self.out.extend(self.address.drain(..).rev());
         Ok(())
     }
 
-    fn end_address(&mut self) -> Result<(), Malformed> {
+    fn end_address(&mut self) -> Result<(), E> {
         if self.address.is_empty() {
             return Ok(());
         }
         self.finish_address()
     }
 
-    fn end_address_with_comma(&mut self) -> Result<(), Malformed> {
+    fn end_address_with_comma(&mut self) -> Result<(), E> {
         if self.address.is_empty() {
             return Ok(());
         }
@@ -177,7 +181,7 @@ mod tests {
         let mut words = Words::new();
         let tokens = words.parse(field.as_bytes())?;
         let mut found = Vec::new();
-        let out = rewrite(&tokens, |address| {
+        let out = rewrite::<Malformed>(&tokens, |address| {
             found.push(String::from_utf8(words.unquote(address)).unwrap());
             Ok(())
         })?;
