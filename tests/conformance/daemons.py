@@ -6,8 +6,8 @@ Starts qmail-clean and qmail-send with the descriptors that qmail-start would
 give them (0 log; 1, 2 local; 3, 4 remote; 5, 6 clean) and plays both
 spawners: every order is written to ORDERS, and the beginning of the
 recipient decides the report: fail D, wait Z (unless the file "ok" exists),
-odd some unsafe bytes, rubbish an unknown letter, late after half a second,
-anything else K. All of it runs as the caller.
+odd some unsafe bytes, rubbish an unknown letter (unless "ok" exists), late the rest
+of the name after half a second, anything else K. All of it runs as the caller.
 """
 
 import fcntl
@@ -53,6 +53,9 @@ def place(*fds):
 
 def report_for(recipient):
     local = recipient.split(b"@")[0].rpartition(b"-")[2]
+    if local.startswith(b"late"):
+        time.sleep(0.5)
+        local = local[4:]
     if local.startswith(b"fail"):
         return b"Dno way\nat all\n"
     if local.startswith(b"wait"):
@@ -60,9 +63,7 @@ def report_for(recipient):
     if local.startswith(b"odd"):
         return b"Ka\nb%c d\001\377/e\n"
     if local.startswith(b"rubbish"):
-        return b"?what\n"
-    if local.startswith(b"late"):
-        time.sleep(0.5)
+        return b"Kfine now\n" if os.path.exists("ok") else b"?what\n"
     return b"Kdid it\n"
 
 

@@ -10,7 +10,7 @@
 LIMIT=10
 
 show() {
-	cat -v <"$SCRATCH/out"
+	cat -v <"$SCRATCH/out" | sed "s/^--- / --- /"
 	if [ -s "$SCRATCH/out" ] && [ "$(tail -c 1 "$SCRATCH/out" | od -An -tx1 | tr -d ' ')" != 0a ]; then
 		echo '\'
 	fi
