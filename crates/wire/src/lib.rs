@@ -8,4 +8,6 @@
 //! Source     RFC 5321, RFC 1939
 
 pub mod command;
+pub mod reply;
+pub mod stuff;
 pub mod unstuff;
