@@ -1,0 +1,158 @@
+//! What the administrator and the environment say.
+//!
+//! A file that is missing has a default. A file that is there and cannot be read stops the session: a server that does
+//! not know its rules accepts nothing.
+//!
+//! Source  qmail-smtpd(8), qmail-control(5)
+
+use std::io;
+use std::time::Duration;
+
+use base::Bytes;
+use base::bytes::scan_number;
+use control::Table;
+use control::file::whole;
+use net::peer::Peer;
+
+use crate::data::Rules;
+use crate::header::Limits;
+use crate::hosts::{Hosts, List};
+use crate::own::Own;
+
+/// A message with this many Received and Delivered-To lines is looping.
+const HOPS: u64 = 100;
+
+/// A file that is there and cannot be read.
+#[derive(Debug)]
+pub struct Trouble {
+    /// its name below home
+    pub file: String,
+    /// why
+    pub error: io::Error,
+}
+
+/// Everything that a session is told before it begins.
+#[derive(Debug)]
+pub struct Settings {
+    /// `smtpgreeting`: begins with the name of this host
+    pub greeting: Bytes,
+    /// the two ends of the connection
+    pub peer: Peer,
+    /// which literals are this host
+    pub own: Own,
+    /// RELAYCLIENT: the client may write to anybody, and this is appended to every recipient
+    pub relay: Option<Bytes>,
+    /// the domains that strangers may write to
+    pub hosts: Hosts,
+    /// `badmailfrom`
+    pub bad_senders: List,
+    /// whether recipients are judged: `checkrecipients`
+    pub check_recipients: bool,
+    /// whether spaces between the colon and an address are tolerated: not `strictaddress`
+    pub spaces: bool,
+    /// limits of a message
+    pub data: Rules,
+    /// recipients of one message; 0: no limit
+    pub max_recipients: u64,
+    /// errors of one session; 0: no limit
+    pub max_errors: u64,
+    /// limit of each wait
+    pub idle: Duration,
+    /// limit of the session
+    pub total: Option<Duration>,
+    /// our process id, for the log
+    pub pid: u32,
+}
+
+fn named<T>(name: &str, result: io::Result<T>) -> Result<T, Trouble> {
+    result.map_err(|error| Trouble {
+        file: format!("control/{name}"),
+        error,
+    })
+}
+
+fn int(name: &str, default: u64) -> Result<u64, Trouble> {
+    named(name, control::int(name, default))
+}
+
+/// A first line that says something.
+fn line(name: &str) -> Result<Option<Bytes>, Trouble> {
+    Ok(named(name, control::line(name))?.filter(|l| !l.is_empty()))
+}
+
+fn list(name: &str) -> Result<Option<Bytes>, Trouble> {
+    named(name, whole(name))
+}
+
+/// rcpthosts and its table; without rcpthosts, the local domains alone.
+fn hosts(me: Option<&Bytes>) -> Result<Hosts, Trouble> {
+    if let Some(text) = list("rcpthosts")? {
+        let table = named(
+            "morercpthosts.cdb",
+            Table::open("control/morercpthosts.cdb"),
+        )?;
+        return Ok(Hosts::new(List::new(text), table));
+    }
+    let locals = match list("locals")? {
+        Some(text) => text,
+        None => me.cloned().unwrap_or_default(),
+    };
+    Ok(Hosts::new(List::new(locals), None))
+}
+
+fn databytes() -> Result<u64, Trouble> {
+    let file = int("databytes", 0)?;
+    Ok(base::env("DATABYTES").map_or(file, |text| scan_number(&text).0))
+}
+
+fn seconds(number: u64) -> Option<Duration> {
+    (number > 0).then(|| Duration::from_secs(number.min(1 << 32)))
+}
+
+impl Settings {
+    /// Reads the control files below the working directory, and the environment.
+    ///
+    /// # Errors
+    /// A file is there and cannot be read; or there is neither smtpgreeting nor me.
+    pub fn load() -> Result<Settings, Trouble> {
+        let me = line("me")?;
+        let greeting = match line("smtpgreeting")? {
+            Some(greeting) => greeting,
+            None => me.clone().ok_or_else(|| Trouble {
+                file: "control/me".to_owned(),
+                error: io::ErrorKind::NotFound.into(),
+            })?,
+        };
+        let peer = Peer::from_env();
+        let relay = base::env("RELAYCLIENT");
+        Ok(Settings {
+            greeting,
+            own: Own {
+                name: line("localiphost")?.or_else(|| me.clone()),
+                address: peer.local_address(),
+                trusted: relay.is_some(),
+                interfaces: sys::socket::interfaces,
+            },
+            relay,
+            hosts: hosts(me.as_ref())?,
+            bad_senders: List::new(list("badmailfrom")?.unwrap_or_default()),
+            check_recipients: int("checkrecipients", 1)? != 0,
+            spaces: int("strictaddress", 0)? == 0,
+            data: Rules {
+                databytes: databytes()?,
+                header: Limits {
+                    bytes: int("maxheaderbytes", 1 << 20)?,
+                    lines: int("maxheaderlines", 10_000)?,
+                    hops: HOPS,
+                },
+                progress: seconds(int("timeoutsmtpdprogress", 300)?),
+            },
+            max_recipients: int("maxrcpt", 1_000)?,
+            max_errors: int("maxerrors", 20)?,
+            idle: Duration::from_secs(int("timeoutsmtpd", 1_200)?.clamp(1, 1 << 32)),
+            total: seconds(int("timeoutsmtpdtotal", 3_600)?),
+            pid: std::process::id(),
+            peer,
+        })
+    }
+}

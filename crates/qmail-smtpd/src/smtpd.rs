@@ -1,0 +1,117 @@
+//! The program: from the environment and the control files to one session on descriptors 0 and 1.
+
+use std::io::{self, Read, Write};
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use base::io::Timed;
+use base::{Call, Die};
+use sys::signal::Signal;
+
+use crate::channel::Link;
+use crate::judge::Here;
+use crate::log::{Line, Outcome};
+use crate::reply::{NO_CONTROLS, Reply};
+use crate::session::{End, session};
+use crate::settings::{Settings, Trouble};
+use crate::sink::Queue;
+
+/// The exit code of every session that did not end with QUIT.
+const CUT_SHORT: u8 = 1;
+/// How long the reader of the log may keep us waiting before a line is dropped.
+const LOG_WAIT: Duration = Duration::from_secs(10);
+
+/// The connection on descriptors 0 and 1.
+struct Stdio {
+    input: Timed<BorrowedFd<'static>>,
+    output: Timed<BorrowedFd<'static>>,
+    begun: Instant,
+}
+
+impl Stdio {
+    fn open() -> io::Result<Stdio> {
+        Ok(Stdio {
+            input: Timed::new(sys::fd::inherited(0)?, Duration::ZERO),
+            output: Timed::new(sys::fd::inherited(1)?, Duration::ZERO),
+            begun: Instant::now(),
+        })
+    }
+}
+
+impl Link for Stdio {
+    fn read(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<usize> {
+        self.input.set_timeout(wait);
+        self.input.read(buffer)
+    }
+
+    fn write(&mut self, bytes: &[u8], wait: Duration) -> io::Result<()> {
+        self.output.set_timeout(wait);
+        self.output.write_all(bytes)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    fn unix(&self) -> i64 {
+        base::tai::unix_now()
+    }
+}
+
+/// Receives mail over SMTP. See qmail-smtpd(8).
+///
+/// # Errors
+/// Exit code 1, silently, unless the client said QUIT.
+pub fn qmail_smtpd(_call: &Call) -> Result<(), Die> {
+    let _ = sys::signal::ignore(Signal::SIGPIPE);
+    let mut link = Stdio::open().map_err(|_| Die::silent(CUT_SHORT))?;
+    let settings = match world() {
+        Ok(settings) => settings,
+        Err(trouble) => return Err(refuse(&mut link, &trouble)),
+    };
+    let mut judge = Here::new(settings.check_recipients);
+
+    match session(link, &settings, &mut judge, Queue, &mut write_log) {
+        End::Quit => Ok(()),
+        End::Gone(_) | End::Closed(_) => Err(Die::silent(CUT_SHORT)),
+    }
+}
+
+fn world() -> Result<Settings, Trouble> {
+    control::home::enter().map_err(|error| Trouble {
+        file: "home".to_owned(),
+        error,
+    })?;
+    Settings::load()
+}
+
+/// Sends the client away for now, and tells the log why.
+fn refuse(link: &mut Stdio, trouble: &Trouble) -> Die {
+    let _ = link.write(&NO_CONTROLS.line(), LOG_WAIT);
+    let peer = net::peer::Peer::from_env();
+    let line = Line::new(std::process::id())
+        .value("ip", Some(peer.ip()))
+        .outcome(Outcome::Deferred, Some(&NO_CONTROLS), NO_CONTROLS.reason)
+        .value("detail", Some(&detail(&trouble.file, &trouble.error)));
+    write_log(&line.end());
+    Die::silent(CUT_SHORT)
+}
+
+/// What could not be read, and why, in one word.
+pub(crate) fn detail(file: &str, error: &io::Error) -> Vec<u8> {
+    let text = base::die::system_text(error).replace(' ', "-");
+    format!("{file}:{text}").into_bytes()
+}
+
+fn write_log(line: &[u8]) {
+    if let Ok(log) = sys::fd::inherited(2) {
+        let _ = Timed::new(log, LOG_WAIT).write_all(line);
+    }
+}
+
+/// The session is over for a reason that the client learnt from `reply`.
+impl From<Reply> for End {
+    fn from(reply: Reply) -> End {
+        End::Closed(Box::new(reply))
+    }
+}
