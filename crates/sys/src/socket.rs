@@ -227,3 +227,18 @@ pub fn mapped(address: IpAddr) -> Ipv6Addr {
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),
     }
 }
+
+/// Whether `connect` failed because this machine has no way to such an address: a family or a network that it is not
+/// part of. Such a failure comes at once.
+pub fn is_no_way(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ENETUNREACH
+                | libc::ENETDOWN
+                | libc::EADDRNOTAVAIL
+                | libc::EAFNOSUPPORT
+                | libc::EINVAL
+        )
+    )
+}
