@@ -1,1 +1,88 @@
-//! qmail-remote
+//! qmail-remote: send one message to one host by SMTP.
+//!
+//! Programs   qmail-remote(8)
+//! Runs as    qmailr; called by qmail-rspawn
+//! Reads      fd 0 message, control/{helohost,me,smtproutes,timeoutconnect,timeoutremote}, DNS, the other host
+//! Writes     fd 1 reports; the other host; queue/lock/{tcpto,tcpto6}
+//! May use    base control dns mail queue sys wire
+//! Source     qmail-remote(8); RFC 5321, 1870, 2920, 6152, 7505
+//!
+//! Codes: it always exits 0; the reports tell what became of the message.
+
+mod attempt;
+mod hosts;
+mod message;
+mod peer;
+mod report;
+mod route;
+mod talk;
+
+use base::{Bytes, Call, Die};
+
+use message::Message;
+use report::{Report, Verdict};
+
+/// Waiting for the other side, seconds, and who we are: what the control files say.
+#[derive(Clone, Debug)]
+struct Settings {
+    helohost: Bytes,
+    timeout_connect: u64,
+    timeout_remote: u64,
+    routes: route::Routes,
+}
+
+/// qmail-remote host sender recipient...
+///
+/// # Errors
+/// None: trouble is reported on descriptor 1.
+pub fn qmail_remote(call: &Call) -> Result<(), Die> {
+    let mut report = Report::default();
+    let verdict = deliver(call, &mut report).unwrap_or_else(|early| early);
+    report.write(&verdict);
+    Ok(())
+}
+
+/// The whole job. An early end is a verdict too.
+fn deliver(call: &Call, report: &mut Report) -> Result<Verdict, Verdict> {
+    let [host, sender, recipients @ ..] = call.args.as_slice() else {
+        return Err(report::usage());
+    };
+    if recipients.is_empty() {
+        return Err(report::usage());
+    }
+
+    // Without this a host that hangs up would end us without a report.
+    sys::signal::ignore(sys::signal::Signal::SIGPIPE).map_err(|_| report::system())?;
+    control::home::enter().map_err(|_| report::chdir())?;
+    let settings = settings().map_err(|_| report::control())?;
+    let envelope = talk::Envelope::new(sender, recipients)?;
+    let mut message = Message::open().map_err(|_| report::unreadable())?;
+    if message.survey().is_some_and(|s| s.is_partial()) {
+        return Err(report::partial_line());
+    }
+
+    let route = settings.routes.find(host).ok_or_else(report::control)?;
+    let candidates = hosts::find(&route)?;
+
+    Ok(attempt::each(
+        &candidates,
+        route.port,
+        &settings,
+        &envelope,
+        &mut message,
+        report,
+    ))
+}
+
+fn settings() -> std::io::Result<Settings> {
+    let helohost = match control::line("helohost")? {
+        Some(name) => Some(name),
+        None => control::line("me")?,
+    };
+    Ok(Settings {
+        helohost: helohost.ok_or(std::io::ErrorKind::NotFound)?,
+        timeout_connect: control::int("timeoutconnect", 60)?,
+        timeout_remote: control::int("timeoutremote", 1200)?,
+        routes: route::Routes::read()?,
+    })
+}
