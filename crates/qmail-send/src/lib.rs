@@ -1,1 +1,5 @@
 //! qmail-send
+
+mod getpw;
+
+pub use getpw::getpw;

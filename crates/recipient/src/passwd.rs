@@ -22,6 +22,17 @@ pub enum Trouble {
     NoAlias,
 }
 
+impl Trouble {
+    /// The exit code of qmail-getpw that says so.
+    pub fn code(self) -> u8 {
+        match self {
+            Trouble::Home => 115,
+            Trouble::NoAlias => 116,
+            Trouble::Service => 118,
+        }
+    }
+}
+
 /// The user for `local`: the longest account name that ends where the name or a part of it (before `-`) ends, whose
 /// home is there and his own, and who is not root. Else the user for aliases, with the whole name as extension.
 pub fn find(local: &[u8]) -> Result<User, Trouble> {
