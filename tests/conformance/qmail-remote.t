@@ -8,6 +8,7 @@ cd "$SCRATCH/w"
 printf 'Subject: x\n\nbody\n' >msg
 put script <<'X'
 connect 220 sink.test ready
+ehlo 502 not here
 helo 250 sink.test
 mail 250 sender ok
 rcpt 250 recipient ok
