@@ -1,0 +1,282 @@
+//! qmail-send: decides which message goes where, and when.
+//!
+//! This file holds only the start and the loop. Each part has a `prepare`, which says what it waits for, and an `act`,
+//! which does what can be done without waiting.
+//!
+//! Source  qmail-send(8), qmail-log(5)
+
+mod bounce;
+mod channel;
+mod cleaner;
+mod cleanup;
+mod clock;
+mod comm;
+mod del;
+mod desk;
+mod jobs;
+mod log;
+mod pass;
+mod plan;
+mod prioq;
+mod scan;
+mod settings;
+mod settle;
+mod todo;
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use base::{Call, Die};
+use queue::names::Layout;
+use recipient::Rewrite;
+use sys::Dir;
+use sys::signal::Signal;
+
+use channel::{BOTH, Pair};
+use cleaner::Cleaner;
+use cleanup::Cleanup;
+use clock::{Clock, System};
+use comm::Comm;
+use del::Deliveries;
+use desk::{Desk, Schedule};
+use jobs::Jobs;
+use log::Log;
+use pass::Passes;
+use plan::Plan;
+use scan::Scan;
+use settings::Settings;
+use settle::Settle;
+use todo::Todo;
+
+/// How long to leave a message alone after the system failed it, seconds.
+const SYSTEM_FAILURE: i64 = 123;
+/// How long to leave a directory alone that could not be opened, seconds.
+const DIRECTORY_PAUSE: i64 = 10;
+/// How long to rest when the kernel cannot even wait for us.
+const REST: Duration = Duration::from_secs(1);
+
+/// See qmail-send(8). Arguments are ignored.
+///
+/// Descriptor 0 is the log; 1 and 2 go to and come from qmail-lspawn, 3 and 4 qmail-rspawn, 5 and 6 qmail-clean.
+///
+/// # Errors
+/// 111 when it cannot start; the log says why, because nothing else is anybody's to read.
+pub fn qmail_send(_: &Call) -> Result<(), Die> {
+    let mut log = Log::new(sys::fd::take(0).ok());
+    let clock = Box::new(System);
+    match Send::start(&mut log, clock) {
+        Ok(mut send) => {
+            send.serve();
+            send.leave();
+            Ok(())
+        }
+        Err(why) => {
+            log.alert(format!("cannot start: {why}"));
+            Err(Die::silent(base::die::TEMPORARY))
+        }
+    }
+}
+
+/// All parts.
+struct Send {
+    desk: Desk,
+    comm: Comm,
+    del: Deliveries,
+    passes: Passes,
+    todo: Todo,
+    cleanup: Cleanup,
+    scan: Scan,
+    /// held until the end: nobody else may work on this queue
+    _mutex: File,
+}
+
+/// Takes the lock that says: this queue has its qmail-send.
+fn lock(queue: &Dir) -> Result<File, &'static str> {
+    let mutex = queue
+        .open_write(b"lock/sendmutex")
+        .map_err(|_| "unable to open mutex")?;
+    match sys::lock::try_exclusive(&mutex) {
+        Ok(true) => Ok(mutex),
+        Ok(false) | Err(_) => Err("qmail-send is already running"),
+    }
+}
+
+fn signals() -> io::Result<()> {
+    sys::signal::wake()?;
+    sys::signal::ignore(Signal::SIGPIPE)?;
+    sys::signal::default(Signal::SIGCHLD)?;
+    for signal in [Signal::SIGTERM, Signal::SIGALRM, Signal::SIGHUP] {
+        sys::signal::catch(signal)?;
+        sys::signal::unblock(signal)?;
+    }
+    Ok(())
+}
+
+/// Takes two descriptors, the second of which belongs to the remote side.
+fn take(local: i32, remote: i32) -> io::Result<Pair<OwnedFd>> {
+    Ok(Pair::new(sys::fd::take(local)?, sys::fd::take(remote)?))
+}
+
+/// The first byte of a spawner: how many deliveries it can run. SIGTERM ends the wait.
+fn greeting(from: &OwnedFd) -> Option<u8> {
+    let mut byte = [0];
+    loop {
+        match sys::fd::read(from, &mut byte) {
+            Err(e)
+                if e.kind() == ErrorKind::Interrupted && !sys::signal::pending(Signal::SIGTERM) => {
+            }
+            Ok(1) => return byte.first().copied(),
+            _ => return None,
+        }
+    }
+}
+
+/// Waits for both spawners; the smaller number of each counts.
+fn greet(from: &Pair<OwnedFd>, wanted: &Pair<u64>) -> Option<Pair<u8>> {
+    let mut counts = Pair::default();
+    for channel in BOTH {
+        let able = greeting(from.of(channel))?;
+        *counts.of_mut(channel) =
+            u8::try_from(*wanted.of(channel)).map_or(able, |count| count.min(able));
+    }
+    Some(counts)
+}
+
+impl Send {
+    /// Acquires everything. The error ends the sentence `cannot start: `.
+    fn start(log: &mut Log, clock: Box<dyn Clock>) -> Result<Send, &'static str> {
+        const FIRE: &str = "hath the daemon spawn no fire?";
+        control::home::enter().map_err(|_| "unable to switch to home directory")?;
+        let unread = |_| "unable to read controls";
+        let settings = Settings::load().map_err(unread)?;
+        let wanted = settings::concurrency().map_err(unread)?;
+        let rewrite = Rewrite::load().map_err(unread)?;
+        let queue = Dir::open("queue").map_err(|_| "unable to switch to queue directory")?;
+        let layout = Layout::read(&queue).map_err(|_| "unable to read queue directory")?;
+        signals().map_err(|_| "unable to catch signals")?;
+        sys::process::umask(0o077);
+        let mutex = lock(&queue)?;
+
+        let (to, from) = (take(1, 3).map_err(|_| FIRE)?, take(2, 4).map_err(|_| FIRE)?);
+        let concurrency = greet(&from, &wanted).ok_or(FIRE)?;
+        let (to_clean, from_clean) = (
+            sys::fd::take(5).map_err(|_| "no qmail-clean")?,
+            sys::fd::take(6).map_err(|_| "no qmail-clean")?,
+        );
+        for channel in BOTH {
+            sys::fd::nonblocking(to.of(channel), true).map_err(|_| FIRE)?;
+        }
+        let job_count = BOTH.iter().map(|&c| usize::from(*concurrency.of(c))).sum();
+        let recent = clock.now();
+        let mut desk = Desk {
+            queue,
+            layout,
+            clock,
+            recent,
+            log: std::mem::take(log),
+            settings,
+            rewrite,
+            jobs: Jobs::new(job_count),
+            schedule: Schedule::default(),
+            cleaner: Cleaner::new(to_clean, from_clean),
+            settle: Settle::default(),
+            all_due: false,
+            is_stopping: false,
+        };
+        let del = Deliveries::new(from, &concurrency);
+        del.log_status(&mut desk);
+        Ok(Send {
+            comm: Comm::new(to),
+            del,
+            passes: Passes::default(),
+            todo: Todo::new(&mut desk),
+            cleanup: Cleanup::new(recent),
+            scan: Scan::new(&mut desk),
+            desk,
+            _mutex: mutex,
+        })
+    }
+
+    /// Does what signals asked for.
+    fn heed(&mut self) {
+        if sys::signal::pending(Signal::SIGTERM) {
+            self.desk.is_stopping = true;
+        }
+        if sys::signal::pending(Signal::SIGALRM) {
+            for channel in BOTH {
+                let queue = self.desk.schedule.channels.of_mut(channel);
+                queue.make_due(self.desk.recent);
+            }
+            // What the scan has not found yet is meant too.
+            self.desk.all_due = self.desk.schedule.is_scanning;
+        }
+        if sys::signal::pending(Signal::SIGHUP)
+            && let Err(unread) = self.desk.rewrite.reload()
+        {
+            self.desk.log.alert(unread.to_string());
+        }
+    }
+
+    /// The loop.
+    fn serve(&mut self) {
+        loop {
+            self.desk.recent = self.desk.clock.now();
+            self.heed();
+            if self.desk.is_stopping && self.del.can_exit() {
+                return;
+            }
+            let mut plan = self.prepare();
+            match plan.wait() {
+                Ok(()) => self.act(&plan),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.desk.log.warning("trouble in poll");
+                    std::thread::sleep(REST);
+                }
+            }
+            sys::signal::woken();
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.del.is_idle()
+    }
+
+    fn prepare(&mut self) -> Plan {
+        let mut plan = Plan::new(self.desk.recent);
+        if let Ok(wake) = sys::signal::wake() {
+            plan.readable(&wake);
+        }
+        self.comm.prepare(&mut plan);
+        self.del.prepare(&mut plan);
+        self.passes
+            .prepare(&self.desk, &self.del, &self.comm, &mut plan);
+        self.todo.prepare(&self.desk, &mut plan);
+        self.cleanup.prepare(&self.desk, &mut plan);
+        self.scan.prepare(&self.desk, &mut plan);
+        let (recent, is_idle) = (self.desk.recent, self.is_idle());
+        self.desk.settle.prepare(recent, is_idle, &mut plan);
+        plan
+    }
+
+    fn act(&mut self, plan: &Plan) {
+        let desk = &mut self.desk;
+        desk.recent = desk.clock.now();
+        self.comm.act(desk, plan);
+        self.del.act(desk, &mut self.comm, plan);
+        self.todo.act(desk, plan);
+        self.passes.act(desk, &mut self.del, &mut self.comm);
+        self.cleanup.act(desk);
+        self.scan.act(desk);
+        settle::act(desk, self.del.is_idle());
+    }
+
+    /// Writes down what the next qmail-send must know.
+    fn leave(&mut self) {
+        settle::now(&mut self.desk);
+        pass::finish(&mut self.desk);
+        self.desk.log.line("status: exiting");
+    }
+}

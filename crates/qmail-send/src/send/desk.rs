@@ -1,0 +1,147 @@
+//! What every part of qmail-send works with: the queue, the schedule, the log, the time.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, BufReader, ErrorKind};
+
+use base::Bytes;
+use queue::names::{Layout, MessageId, Part};
+use queue::record::Records;
+use recipient::Rewrite;
+use sys::Dir;
+
+use super::channel::Pair;
+use super::cleaner::Cleaner;
+use super::clock::Clock;
+use super::jobs::Jobs;
+use super::log::Log;
+use super::prioq::Prioq;
+use super::settings::Settings;
+use super::settle::Settle;
+
+/// When which message is due for what.
+#[derive(Debug, Default)]
+pub(crate) struct Schedule {
+    /// deliveries: info there, todo gone, local or remote there
+    pub(crate) channels: Pair<Prioq>,
+    /// ends: info there, todo, local and remote gone
+    pub(crate) done: Prioq,
+    /// trouble looking at it: to be scheduled again
+    pub(crate) failed: Prioq,
+    /// messages scheduled from todo while the start-up scan goes on or something has failed: what a scan finds of
+    /// them must not be scheduled a second time
+    pub(crate) fresh: HashSet<MessageId>,
+    /// whether `fresh` is kept
+    pub(crate) is_scanning: bool,
+}
+
+impl Schedule {
+    /// Remembers that `id` has been scheduled from todo.
+    pub(crate) fn note_fresh(&mut self, id: MessageId) {
+        if self.is_scanning || !self.failed.is_empty() {
+            self.fresh.insert(id);
+        } else {
+            self.fresh.clear();
+        }
+    }
+}
+
+/// The shared state of qmail-send's parts.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) queue: Dir,
+    pub(crate) layout: Layout,
+    pub(crate) clock: Box<dyn Clock>,
+    /// the time at the start of this turn, Unix seconds
+    pub(crate) recent: i64,
+    pub(crate) log: Log,
+    pub(crate) settings: Settings,
+    pub(crate) rewrite: Rewrite,
+    pub(crate) jobs: Jobs,
+    pub(crate) schedule: Schedule,
+    pub(crate) cleaner: Cleaner,
+    pub(crate) settle: Settle,
+    /// SIGALRM came while the start-up scan goes on: what it finds is due
+    pub(crate) all_due: bool,
+    /// finish what runs, begin nothing
+    pub(crate) is_stopping: bool,
+}
+
+/// What `info` says of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Info {
+    /// the envelope sender
+    pub(crate) sender: Bytes,
+    /// when the message came, Unix seconds
+    pub(crate) birth: i64,
+}
+
+impl Desk {
+    /// Whether a part of a message is there.
+    pub(crate) fn exists(&self, part: Part, id: MessageId) -> io::Result<bool> {
+        match self.queue.stat_link(&self.layout.path(part, id)) {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Opens a part for reading.
+    ///
+    /// # Errors
+    /// Also when it is not a regular file.
+    pub(crate) fn open(&self, part: Part, id: MessageId) -> io::Result<File> {
+        regular(self.queue.open_read(&self.layout.path(part, id))?)
+    }
+
+    /// Opens a part for changing it in place.
+    ///
+    /// # Errors
+    /// Also when it is not a regular file.
+    pub(crate) fn open_update(&self, part: Part, id: MessageId) -> io::Result<File> {
+        regular(self.queue.open_update(&self.layout.path(part, id))?)
+    }
+
+    /// Removes a part; one that is not there is fine.
+    pub(crate) fn unlink(&self, part: Part, id: MessageId) -> io::Result<()> {
+        match self.queue.unlink(&self.layout.path(part, id)) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Reads `info`.
+    ///
+    /// # Errors
+    /// It cannot be read, or does not begin with a sender.
+    pub(crate) fn info(&self, id: MessageId) -> io::Result<Info> {
+        let file = self.open(Part::Info, id)?;
+        let birth = sys::dir::stat_fd(&file)?.mtime;
+        let first = Records::new(BufReader::new(file), 0).next_record()?;
+        match first {
+            Some(record) if record.letter == b'F' => Ok(Info {
+                sender: record.text,
+                birth,
+            }),
+            _ => Err(ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// `prefix`, the name of a part, `suffix`: for the log.
+    pub(crate) fn about(&self, prefix: &str, part: Part, id: MessageId, suffix: &str) -> Bytes {
+        [
+            prefix.as_bytes(),
+            &self.layout.path(part, id),
+            suffix.as_bytes(),
+        ]
+        .concat()
+    }
+}
+
+fn regular(file: File) -> io::Result<File> {
+    if sys::dir::stat_fd(&file)?.is_file() {
+        Ok(file)
+    } else {
+        Err(ErrorKind::InvalidInput.into())
+    }
+}

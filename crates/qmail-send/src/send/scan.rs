@@ -1,0 +1,173 @@
+//! The scan at the start: what an earlier qmail-send left in the queue is scheduled, a piece at a time, while mail is
+//! already being taken in and delivered.
+
+use std::io::ErrorKind;
+
+use base::Bytes;
+use queue::names::{MessageId, Part};
+use sys::dir::Entries;
+
+use super::channel::BOTH;
+use super::desk::Desk;
+use super::plan::Plan;
+use super::{DIRECTORY_PAUSE, SYSTEM_FAILURE};
+
+/// Names looked at in one turn.
+const STEPS: usize = 200;
+
+/// Goes through the numbers in the directories of one part.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    /// directories still to be read, the next one last
+    dirs: Vec<Bytes>,
+    entries: Option<Entries>,
+    /// not before this time: a directory could not be opened
+    pause_until: i64,
+}
+
+/// What a step of a walk found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// a message
+    Found(MessageId),
+    /// nothing of interest, but there is more
+    Nothing,
+    /// a pause
+    Pause,
+    /// no more
+    End,
+}
+
+impl Walk {
+    pub(crate) fn new(mut dirs: Vec<Bytes>) -> Walk {
+        dirs.reverse();
+        Walk {
+            dirs,
+            entries: None,
+            pause_until: i64::MIN,
+        }
+    }
+
+    /// When to go on.
+    pub(crate) fn due(&self) -> i64 {
+        self.pause_until
+    }
+
+    /// Looks at one more name.
+    pub(crate) fn step(&mut self, desk: &mut Desk) -> Step {
+        if desk.recent < self.pause_until {
+            return Step::Pause;
+        }
+        if let Some(entries) = &mut self.entries {
+            return match entries.next() {
+                Some(Ok(name)) => MessageId::parse(&name).map_or(Step::Nothing, Step::Found),
+                Some(Err(_)) | None => {
+                    self.entries = None;
+                    self.dirs.pop();
+                    Step::Nothing
+                }
+            };
+        }
+        let Some(dir) = self.dirs.last() else {
+            return Step::End;
+        };
+        match desk.queue.open_dir(dir).and_then(|d| d.entries()) {
+            Ok(entries) => self.entries = Some(entries),
+            Err(e) => {
+                let text = [b"unable to opendir ", dir.as_slice()].concat();
+                if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
+                    desk.log
+                        .alert([&text, b", skipping it".as_slice()].concat());
+                    self.dirs.pop();
+                } else {
+                    desk.log
+                        .alert([&text, b", sleeping...".as_slice()].concat());
+                    self.pause_until = desk.recent.saturating_add(DIRECTORY_PAUSE);
+                }
+            }
+        }
+        Step::Nothing
+    }
+}
+
+/// The scan of `info`.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    walk: Option<Walk>,
+}
+
+impl Scan {
+    /// Begins.
+    pub(crate) fn new(desk: &mut Desk) -> Scan {
+        desk.schedule.is_scanning = true;
+        Scan {
+            walk: Some(Walk::new(desk.layout.dirs(Part::Info))),
+        }
+    }
+
+    pub(crate) fn prepare(&self, desk: &Desk, plan: &mut Plan) {
+        if let Some(walk) = &self.walk
+            && !desk.is_stopping
+        {
+            plan.wake_at(walk.due().max(desk.recent));
+        }
+    }
+
+    pub(crate) fn act(&mut self, desk: &mut Desk) {
+        let Some(walk) = &mut self.walk else { return };
+        for _ in 0..STEPS {
+            if desk.is_stopping {
+                return;
+            }
+            match walk.step(desk) {
+                Step::Found(id) => add(desk, id),
+                Step::Nothing => {}
+                Step::Pause => return,
+                Step::End => {
+                    self.walk = None;
+                    desk.schedule.is_scanning = false;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Schedules a message that has been taken in before.
+pub(crate) fn add(desk: &mut Desk, id: MessageId) {
+    if desk.schedule.fresh.contains(&id) {
+        return;
+    }
+    if let Err(part) = try_add(desk, id) {
+        let text = desk.about("unable to stat ", part, id, "; will try again later");
+        desk.log.warning(text);
+        let later = desk.clock.now().saturating_add(SYSTEM_FAILURE);
+        desk.schedule.failed.insert(id, later);
+    }
+}
+
+/// The error is the part that could not be looked at.
+fn try_add(desk: &mut Desk, id: MessageId) -> Result<(), Part> {
+    let is_there = |part| desk.exists(part, id).map_err(|_| part);
+    // With an envelope in todo, info is a half-made thing that will be made again.
+    if !is_there(Part::Info)? || is_there(Part::Todo)? {
+        return Ok(());
+    }
+    let mut found = Vec::new();
+    for channel in BOTH {
+        let part = channel.part();
+        match desk.queue.stat(&desk.layout.path(part, id)) {
+            Ok(stat) => found.push((channel, stat.mtime)),
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(_) => return Err(part),
+        }
+    }
+    for (channel, when) in &found {
+        let when = if desk.all_due { desk.recent } else { *when };
+        desk.schedule.channels.of_mut(*channel).insert(id, when);
+    }
+    if found.is_empty() {
+        desk.schedule.done.insert(id, desk.recent);
+    }
+    Ok(())
+}
