@@ -71,7 +71,15 @@ impl Input {
                 sys::signal::woken();
                 continue;
             }
-            if waited.is_ok() && !input.is_ready() {
+            match waited {
+                Ok(_) if !input.is_ready() => continue,
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                // Anything else is for `read` to find out.
+                _ => {}
+            }
+            // The signal may have come with the bytes, after poll had looked at the pipe.
+            if sys::signal::pending(Signal::SIGTERM) {
+                self.ending = true;
                 continue;
             }
             // To the end of the line and not one byte further: the rest of the pipe is for the next multilog.
