@@ -99,14 +99,16 @@ impl Delivery {
     }
 }
 
-/// Who may own a message: the queue's own user, and whoever we are (the whole suite may run as one user).
+/// Who may own a message: the queue's own user. Without root the whole suite may run as one user, so that one too; and
+/// a root without such users has only itself.
 fn trusted_owners() -> Vec<u32> {
     let [.., qmailq, _, _] = control::owners::user_names();
-    let mut owners = vec![sys::ids::euid()];
-    if let Ok(Some(account)) = sys::users::local(qmailq.as_bytes()) {
-        owners.push(account.uid);
+    let own = sys::ids::euid();
+    match sys::users::local(qmailq.as_bytes()) {
+        Ok(Some(account)) if own == 0 => vec![account.uid],
+        Ok(Some(account)) => vec![account.uid, own],
+        Ok(None) | Err(_) => vec![own],
     }
-    owners
 }
 
 /// A spawner at work.
