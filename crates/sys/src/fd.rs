@@ -103,6 +103,32 @@ pub fn close_on_exec(fd: &impl AsRawFd, on: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// Marks every open descriptor from `first` up close-on-exec: a program started from here on gets only what it is
+/// given. For programs that start others as another user.
+pub fn close_on_exec_from(first: RawFd) {
+    #[cfg(target_os = "linux")]
+    {
+        let first = libc::c_uint::try_from(first).unwrap_or(0);
+        // SAFETY: changes flags of our own descriptors only; a kernel without the call says so.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_close_range,
+                first,
+                libc::c_uint::MAX,
+                libc::CLOSE_RANGE_CLOEXEC,
+            )
+        };
+        if done == 0 {
+            return;
+        }
+    }
+    for number in (first..64).filter(|&n| was_open(n)) {
+        if let Ok(fd) = inherited(number) {
+            let _ = close_on_exec(&fd, true);
+        }
+    }
+}
+
 /// Sets or clears non-blocking mode. The mode belongs to the open file, so it is shared with other holders.
 pub fn nonblocking(fd: &impl AsRawFd, on: bool) -> io::Result<()> {
     let old = fcntl(borrow(fd), FcntlArg::F_GETFL).map_err(crate::error)?;
