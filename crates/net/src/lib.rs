@@ -8,3 +8,4 @@
 //! Source     tcp-environ(5), UCSPI-1996
 
 pub mod peer;
+pub mod ucspi;

@@ -1,0 +1,46 @@
+//! What tcpserver and tcpclient do alike with their options.
+
+use base::Die;
+use base::bytes::scan_number;
+use base::opt::Opt;
+
+/// How much is said on descriptor 2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verbosity {
+    /// `-q`: nothing at all
+    Silent,
+    /// `-Q`: trouble
+    #[default]
+    Trouble,
+    /// `-v`: everything
+    All,
+}
+
+/// The end of a program that was called with options it does not know, or without what it needs.
+pub(crate) fn misuse(program: &str, wrong: Option<&Opt>, usage: &str) -> Die {
+    let mut text = match wrong {
+        Some(Opt::Missing(letter)) => said(program, "option requires an argument -- ", *letter),
+        Some(Opt::Unknown(letter)) => said(program, "illegal option -- ", *letter),
+        _ => Vec::new(),
+    };
+    text.extend_from_slice(format!("{program}: usage: {program} {usage}\n").as_bytes());
+    Die::plain(100, text)
+}
+
+fn said(program: &str, what: &str, letter: u8) -> Vec<u8> {
+    [format!("{program}: {what}").as_bytes(), &[letter, b'\n']].concat()
+}
+
+/// The number that a value begins with; 0 if it begins with none, as in the original.
+pub(crate) fn leading(value: &[u8]) -> u64 {
+    scan_number(value).0
+}
+
+/// `-q` silences even the last word.
+pub(crate) fn last_word(die: Die, verbosity: Verbosity) -> Die {
+    if verbosity == Verbosity::Silent {
+        Die::silent(die.code)
+    } else {
+        die
+    }
+}

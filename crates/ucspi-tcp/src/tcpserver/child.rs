@@ -1,0 +1,220 @@
+//! What happens between a connection and its program: find out who it is, look the rules up, become the program.
+//!
+//! It runs in a process of its own, so it may wait for the DNS and for ident.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use base::Bytes;
+use base::die::system_text;
+use base::io::Timed;
+use net::ucspi::{self, Change, Connection, Side};
+use sys::signal::{self, Signal};
+use sys::socket::mapped;
+use sys::spawn::Spawn;
+
+use super::log::{Line, say, warn};
+use super::settings::Settings;
+use crate::host::plain;
+use crate::ident;
+use crate::names::{Belief, Names};
+use crate::rulefile::{Found, look};
+use crate::rules::{Client, Instruction, instructions};
+
+/// The exit code of a client that was denied.
+const DENIED: u8 = 100;
+/// The exit code of a connection that was dropped.
+const DROPPED: u8 = 111;
+/// How long a client may take to receive the banner.
+const BANNER_TIME: Duration = Duration::from_mins(1);
+
+/// A connection that has just come.
+#[derive(Debug)]
+pub(super) struct Visitor {
+    pub(super) socket: OwnedFd,
+    pub(super) address: SocketAddr,
+}
+
+/// Why there is no program: the reason, for the log.
+type Dropped = String;
+
+/// Becomes the program. The result is the exit code when that is not possible.
+pub(super) fn run(settings: &Settings, visitor: &Visitor) -> u8 {
+    let _ = signal::default(Signal::SIGTERM);
+    let _ = signal::default(Signal::SIGCHLD);
+    let _ = signal::unblock_all();
+    match serve(settings, visitor) {
+        Ok(code) => code,
+        Err(why) => {
+            warn(settings, format!("dropping connection, {why}"));
+            DROPPED
+        }
+    }
+}
+
+fn serve(settings: &Settings, visitor: &Visitor) -> Result<u8, Dropped> {
+    let ip = mapped(visitor.address.ip());
+    let shown = ucspi::text(ip, settings.form);
+    let pid = std::process::id();
+    say(settings, format!("pid {pid} from {shown}"));
+
+    prepare_socket(settings, &visitor.socket)?;
+    let connection = find_out(settings, visitor)?;
+    let ruling = judge(settings, &connection, &shown)?;
+
+    say(settings, report(&connection, &ruling, pid));
+    match ruling {
+        Ruling::Denied => Ok(DENIED),
+        Ruling::Allowed(variables) => {
+            Err(become_program(settings, visitor, &connection, variables))
+        }
+    }
+}
+
+/// Options that cannot be set are no reason to drop anybody.
+fn prepare_socket(settings: &Settings, socket: &OwnedFd) -> Result<(), Dropped> {
+    if !settings.keep_ip_options {
+        let _ = sys::socket::drop_ip_options(socket);
+    }
+    if settings.no_delay {
+        let _ = sys::socket::no_delay(socket);
+    }
+    if settings.banner.is_empty() {
+        return Ok(());
+    }
+    std::io::Write::write_all(&mut Timed::new(socket.as_fd(), BANNER_TIME), &settings.banner)
+        .map_err(|e| format!("unable to print banner: {}", system_text(&e)))
+}
+
+fn find_out(settings: &Settings, visitor: &Visitor) -> Result<Connection, Dropped> {
+    let (socket, remote) = (&visitor.socket, &visitor.address);
+    let local = sys::socket::local(socket)
+        .map_err(|e| format!("unable to get local address: {}", system_text(&e)))?;
+    let (local_ip, remote_ip) = (mapped(local.ip()), mapped(remote.ip()));
+    let names = Names::new();
+    let local_name = settings
+        .local_name
+        .clone()
+        .or_else(|| names.of(local_ip, Belief::Any));
+    let remote_name = settings
+        .remote_name
+        .then(|| names.of(remote_ip, settings.belief))
+        .flatten();
+    let info = settings
+        .ident
+        .then(|| ident::ask(&plain(&local), &plain(remote), settings.ident_time))
+        .flatten();
+    Ok(Connection {
+        local: Side {
+            ip: local_ip,
+            port: local.port(),
+            host: local_name,
+        },
+        remote: Side {
+            ip: remote_ip,
+            port: remote.port(),
+            host: remote_name,
+        },
+        info,
+        interface: interface(&local),
+    })
+}
+
+fn interface(local: &SocketAddr) -> Option<Bytes> {
+    match local {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => sys::socket::interface_name(v6.scope_id()),
+        _ => None,
+    }
+}
+
+/// What the rules say.
+enum Ruling {
+    Denied,
+    /// serve, with these variables
+    Allowed(Vec<Change>),
+}
+
+fn judge(settings: &Settings, connection: &Connection, ip: &str) -> Result<Ruling, Dropped> {
+    let Some(path) = &settings.rules else {
+        return Ok(Ruling::Allowed(Vec::new()));
+    };
+    let client = Client {
+        ip: ip.as_bytes(),
+        host: connection.remote.host.as_deref(),
+        info: connection.info.as_deref(),
+    };
+    let shown = String::from_utf8_lossy(path);
+    let unable = |why: &str| format!("unable to read {shown}: {why}");
+    match look(path, &client).map_err(|why| unable(&why))? {
+        Found::Rule(rule) => Ok(apply(&rule.data)),
+        Found::NoFile if !settings.rules_may_miss => Err(unable("file does not exist")),
+        Found::NoFile | Found::Default => Ok(Ruling::Allowed(Vec::new())),
+    }
+}
+
+fn apply(data: &[u8]) -> Ruling {
+    let mut variables = Vec::new();
+    for instruction in instructions(data) {
+        match instruction {
+            Instruction::Deny => return Ruling::Denied,
+            Instruction::Set(set) => {
+                let split = base::bytes::split_once(set, b'=');
+                variables.extend(split.map(|(name, value)| (name.into(), Some(value.into()))));
+            }
+        }
+    }
+    Ruling::Allowed(variables)
+}
+
+fn report(connection: &Connection, ruling: &Ruling, pid: u32) -> Bytes {
+    let Connection { local, remote, .. } = connection;
+    let known = |name: &'_ Option<Bytes>| name.clone().unwrap_or_default();
+    let (local_name, remote_name) = (known(&local.host), known(&remote.host));
+    let info = known(&connection.info);
+    Line {
+        verdict: match ruling {
+            Ruling::Denied => "deny",
+            Ruling::Allowed(_) => "ok",
+        },
+        pid,
+        local: [
+            &local_name,
+            ucspi::text6(local.ip).as_bytes(),
+            local.port.to_string().as_bytes(),
+        ],
+        remote: [
+            &remote_name,
+            ucspi::text6(remote.ip).as_bytes(),
+            &info,
+            remote.port.to_string().as_bytes(),
+        ],
+    }
+    .text()
+}
+
+/// Returns only if the program could not be run: why.
+fn become_program(
+    settings: &Settings,
+    visitor: &Visitor,
+    connection: &Connection,
+    variables: Vec<Change>,
+) -> Dropped {
+    let Some((program, args)) = settings.program.split_first() else {
+        return "no program".to_owned();
+    };
+    let changes = ucspi::of_server(connection, settings.form)
+        .into_iter()
+        .chain(variables);
+    let socket = visitor.socket.as_fd();
+    let spawn = Spawn::new(program)
+        .args(args)
+        .env(ucspi::changed(sys::spawn::environment(), changes))
+        .search_here()
+        .fd(0, socket)
+        .fd(1, socket);
+    let _ = signal::default(Signal::SIGPIPE);
+    let error = spawn.exec();
+    let shown = String::from_utf8_lossy(program);
+    format!("unable to run {shown}: {}", system_text(&error))
+}

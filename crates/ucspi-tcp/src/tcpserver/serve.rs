@@ -1,0 +1,164 @@
+//! The listener's loop: accept, start, reap. Nothing in it waits for a client, the DNS or the disk.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use base::Die;
+use base::die::system_text;
+use sys::poll::Wait;
+use sys::signal::{self, Signal};
+
+use super::child::{self, Visitor};
+use super::log::{say, warn};
+use super::settings::Settings;
+
+/// How long to leave the listener alone when the machine has run out of something.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A server that runs.
+pub(super) struct Server<'a> {
+    settings: &'a Settings,
+    /// `None` only in a child, which must not hold the port
+    listener: Option<OwnedFd>,
+    children: u64,
+    wake: BorrowedFd<'static>,
+    health: Health,
+}
+
+/// Whether connections can be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    Good,
+    /// the last accept failed for want of something: pause, then try again
+    Short,
+}
+
+impl<'a> Server<'a> {
+    pub(super) fn new(settings: &'a Settings, listener: OwnedFd) -> io::Result<Server<'a>> {
+        let wake = signal::wake()?;
+        signal::catch(Signal::SIGCHLD)?;
+        signal::catch(Signal::SIGTERM)?;
+        signal::ignore(Signal::SIGPIPE)?;
+        signal::unblock(Signal::SIGCHLD)?;
+        signal::unblock(Signal::SIGTERM)?;
+        Ok(Server {
+            settings,
+            listener: Some(listener),
+            children: 0,
+            wake,
+            health: Health::Good,
+        })
+    }
+
+    /// Serves until SIGTERM; the children go on.
+    pub(super) fn run(mut self) -> Result<(), Die> {
+        self.status();
+        loop {
+            signal::woken();
+            if signal::pending(Signal::SIGTERM) {
+                return Ok(());
+            }
+            if signal::pending(Signal::SIGCHLD) {
+                self.reap();
+            }
+            self.wait()?;
+        }
+    }
+
+    /// Waits for a signal, or for a connection if another child may be started, and takes it.
+    fn wait(&mut self) -> Result<(), Die> {
+        let full = self.children >= self.settings.limit;
+        let mut list = vec![Wait::readable(&self.wake)];
+        if self.health == Health::Good && !full {
+            list.extend(self.listener.as_ref().map(Wait::readable));
+        }
+        let pause = (self.health == Health::Short).then_some(PAUSE);
+        match sys::poll::wait(&mut list, pause) {
+            Ok(0) => {
+                // The pause is over. Accept tells whether things are better, and then the warning may come again.
+                if !full {
+                    self.accept();
+                }
+            }
+            Ok(_) => {
+                if list.get(1).is_some_and(Wait::is_ready) {
+                    self.accept();
+                }
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(Die::unable("wait for connections", &e)),
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        match sys::socket::accept(listener) {
+            Ok((socket, address)) => {
+                self.health = Health::Good;
+                self.start(&Visitor { socket, address });
+            }
+            // The client has gone, or there was none.
+            Err(e) if is_passing(&e) => self.health = Health::Good,
+            Err(e) => {
+                if self.health == Health::Good {
+                    let text = format!("unable to accept connection: {}", system_text(&e));
+                    warn(self.settings, text);
+                }
+                self.health = Health::Short;
+            }
+        }
+    }
+
+    /// Starts the child of one connection. SIGTERM waits meanwhile, so that a child never takes one for the server.
+    fn start(&mut self, visitor: &Visitor) {
+        self.children += 1;
+        self.status();
+        let held = signal::block(Signal::SIGTERM);
+        let (settings, listener) = (self.settings, &mut self.listener);
+        let made = sys::process::fork(|| {
+            drop(listener.take());
+            child::run(settings, visitor)
+        });
+        if held.is_ok() {
+            let _ = signal::unblock(Signal::SIGTERM);
+        }
+        if let Err(e) = made {
+            let text = format!("dropping connection, unable to fork: {}", system_text(&e));
+            warn(self.settings, text);
+            self.children -= 1;
+            self.status();
+        }
+    }
+
+    /// Takes the ends of children, even of one that was not ours but of the program that became us.
+    fn reap(&mut self) {
+        while let Some((pid, status)) = sys::process::ended_status() {
+            say(self.settings, format!("end {pid} status {status}"));
+            self.children = self.children.saturating_sub(1);
+            self.status();
+        }
+    }
+
+    fn status(&self) {
+        say(
+            self.settings,
+            format!("status: {}/{}", self.children, self.settings.limit),
+        );
+    }
+}
+
+/// Errors of accept that belong to one connection.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock
+            | ErrorKind::Interrupted
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::NotConnected
+    )
+}

@@ -1,0 +1,240 @@
+//! The options of tcpserver.
+
+use std::time::Duration;
+
+use base::opt::{Opt, Options};
+use base::{Bytes, Die};
+use net::ucspi::Form;
+
+use crate::host;
+use crate::names::Belief;
+use crate::options::{Verbosity, leading, misuse};
+
+const NAME: &str = "tcpserver";
+const LETTERS: &str = "46dDvqQhHrR1UXx:t:u:g:l:b:B:c:I:pPoO";
+const USAGE: &str = "[ -461UXpPhHrRoOdDqQv ] [ -c limit ] [ -x rules.cdb ] [ -B banner ] [ -g gid ] [ -u uid ] \
+                     [ -b backlog ] [ -l localname ] [ -t timeout ] [ -I interface ] host port program";
+
+/// Which sockets are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Sockets {
+    /// IPv6, which takes IPv4 too; IPv4 where the machine or the address has no other
+    #[default]
+    Both,
+    /// `-4`: IPv4 only
+    Four,
+}
+
+/// How tcpserver was called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Settings {
+    pub(super) verbosity: Verbosity,
+    pub(super) sockets: Sockets,
+    /// how IPv4 clients are shown; `-6`: as IPv6
+    pub(super) form: Form,
+    /// `-1`: print the port
+    pub(super) print_port: bool,
+    /// the most children at once
+    pub(super) limit: u64,
+    /// connections that the kernel holds for us
+    pub(super) backlog: u32,
+    /// the file of compiled rules
+    pub(super) rules: Option<Bytes>,
+    /// `-X`: without a rules file, everybody is let through
+    pub(super) rules_may_miss: bool,
+    /// sent to every client at once
+    pub(super) banner: Bytes,
+    /// 0: stays
+    pub(super) gid: u32,
+    /// 0: stays
+    pub(super) uid: u32,
+    /// our name, not looked up
+    pub(super) local_name: Option<Bytes>,
+    /// `-h`: look the client's name up
+    pub(super) remote_name: bool,
+    pub(super) belief: Belief,
+    /// `-r`: ask for the user
+    pub(super) ident: bool,
+    /// how long ident may take
+    pub(super) ident_time: Duration,
+    /// `-o`: leave IP options alone
+    pub(super) keep_ip_options: bool,
+    /// `-D`: send small writes at once
+    pub(super) no_delay: bool,
+    /// `-I`: number of the interface of a link-local address
+    pub(super) interface: u32,
+    pub(super) host: Bytes,
+    pub(super) port: Bytes,
+    /// the program and its arguments; not empty
+    pub(super) program: Vec<Bytes>,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            verbosity: Verbosity::default(),
+            sockets: Sockets::default(),
+            form: Form::default(),
+            print_port: false,
+            limit: 40,
+            backlog: 20,
+            rules: None,
+            rules_may_miss: false,
+            banner: Bytes::new(),
+            gid: 0,
+            uid: 0,
+            local_name: None,
+            remote_name: true,
+            belief: Belief::default(),
+            ident: true,
+            ident_time: Duration::from_secs(26),
+            keep_ip_options: false,
+            no_delay: false,
+            interface: 0,
+            host: Bytes::new(),
+            port: Bytes::new(),
+            program: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// The usage, when it cannot be understood.
+    pub(super) fn read(words: &[Bytes]) -> Result<Settings, Die> {
+        let mut settings = Settings::default();
+        let mut options = Options::new(words, LETTERS);
+        for option in options.by_ref() {
+            match &option {
+                Opt::Flag(letter) => settings.flag(*letter),
+                Opt::Value(letter, value) => settings.value(*letter, value),
+                Opt::Unknown(_) | Opt::Missing(_) => {
+                    return Err(misuse(NAME, Some(&option), USAGE));
+                }
+            }
+        }
+        let [host, port, program @ ..] = options.rest() else {
+            return Err(misuse(NAME, None, USAGE));
+        };
+        if program.is_empty() {
+            return Err(misuse(NAME, None, USAGE));
+        }
+        settings.host.clone_from(host);
+        settings.port.clone_from(port);
+        settings.program = program.to_vec();
+        Ok(settings)
+    }
+
+    fn flag(&mut self, letter: u8) {
+        match letter {
+            b'4' => self.sockets = Sockets::Four,
+            b'6' => self.form = Form::Six,
+            b'1' => self.print_port = true,
+            b'v' => self.verbosity = Verbosity::All,
+            b'Q' => self.verbosity = Verbosity::Trouble,
+            b'q' => self.verbosity = Verbosity::Silent,
+            b'X' => self.rules_may_miss = true,
+            b'p' => self.belief = Belief::Paranoid,
+            b'P' => self.belief = Belief::Any,
+            b'h' => self.remote_name = true,
+            b'H' => self.remote_name = false,
+            b'r' => self.ident = true,
+            b'R' => self.ident = false,
+            b'o' => self.keep_ip_options = true,
+            b'O' => self.keep_ip_options = false,
+            b'd' => self.no_delay = false,
+            b'D' => self.no_delay = true,
+            b'U' => self.take_ids(base::env("UID"), base::env("GID")),
+            _ => {}
+        }
+    }
+
+    fn value(&mut self, letter: u8, value: &[u8]) {
+        match letter {
+            b'c' => self.limit = leading(value),
+            b'b' => self.backlog = id(value),
+            b'x' => self.rules = Some(value.to_vec()),
+            b'B' => self.banner = value.to_vec(),
+            b'g' => self.gid = id(value),
+            b'u' => self.uid = id(value),
+            b'l' => self.local_name = Some(value.to_vec()),
+            b't' => self.ident_time = Duration::from_secs(leading(value)),
+            b'I' => self.interface = host::interface(value),
+            _ => {}
+        }
+    }
+
+    fn take_ids(&mut self, uid: Option<Bytes>, gid: Option<Bytes>) {
+        if let Some(uid) = uid {
+            self.uid = id(&uid);
+        }
+        if let Some(gid) = gid {
+            self.gid = id(&gid);
+        }
+    }
+}
+
+/// A number of 32 bits. One that is too large becomes the largest, which no system call accepts as an id.
+fn id(value: &[u8]) -> u32 {
+    u32::try_from(leading(value)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Settings, Die> {
+        let words: Vec<Bytes> = line.split(' ').map(Bytes::from).collect();
+        Settings::read(&words)
+    }
+
+    #[test]
+    fn a_run_script_of_qmail() {
+        let got = read("-vR -c40 -p -u7791 -g 2108 -x smtp.cdb 0 smtp prog -v").unwrap();
+        let want = Settings {
+            verbosity: Verbosity::All,
+            ident: false,
+            limit: 40,
+            belief: Belief::Paranoid,
+            uid: 7791,
+            gid: 2108,
+            rules: Some(b"smtp.cdb".to_vec()),
+            host: b"0".to_vec(),
+            port: b"smtp".to_vec(),
+            program: vec![b"prog".to_vec(), b"-v".to_vec()],
+            ..Settings::default()
+        };
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn the_last_of_two_opposites_counts() {
+        let got = read("-pP -hH -rR -oO -dD -qQ 0 0 prog").unwrap();
+        let want = Settings {
+            remote_name: false,
+            ident: false,
+            no_delay: true,
+            host: b"0".to_vec(),
+            port: b"0".to_vec(),
+            program: vec![b"prog".to_vec()],
+            ..Settings::default()
+        };
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn numbers_are_read_as_far_as_they_go() {
+        let got = read("-c5x -b -t26s -uroot -g99999999999 h p prog").unwrap();
+        assert_eq!((got.limit, got.backlog), (5, 0));
+        assert_eq!((got.uid, got.gid), (0, u32::MAX));
+    }
+
+    #[test]
+    fn misuse_shows_the_usage() {
+        for line in ["", "0", "0 0", "-Z 0 0 prog", "-c"] {
+            assert_eq!(read(line).unwrap_err().code, 100, "{line}");
+        }
+    }
+}
