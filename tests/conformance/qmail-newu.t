@@ -9,7 +9,7 @@ put a <<'X'
 printf "$1" >$u/assign
 qmail-newu
 c=$?
-ls $u
+ls $u | grep -v tmp
 rm -f $u/cdb.tmp
 exit $c
 X
@@ -27,6 +27,7 @@ step 'capitals become small' 'a "=JOE:Joe:10:20:/H:::\n.\n"; md5sum <$u/cdb; a "
 step 'several prefixes' 'a "+a-:a:1:1:/a:-::\n+b+:b:2:2:/b:-::\n+c-:c:3:3:/c:-::\n.\n"; md5sum <$u/cdb'
 step 'the same twice' 'a "=a:a:1:1:/a:::\n=a:b:2:2:/b:::\n.\n"; md5sum <$u/cdb'
 rm -f $u/cdb
+step 'what a bad table leaves behind' 'printf "rubbish\n" >$u/assign; qmail-newu; ls $u; rm -f $u/cdb.tmp'
 step 'no dot at the end' 'a "=a:a:1:1:/a:::\n"'
 step 'an empty file' 'a ""'
 step 'a dot without newline' 'a "."'
