@@ -1,0 +1,241 @@
+//! The control files, with their defaults and what they mean.
+
+/// One control file. The sentence about a value is `before`, the value, `after`.
+pub(super) struct File {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) before: &'static str,
+    pub(super) after: &'static str,
+}
+
+/// What a file holds, and what counts without it.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// a number
+    Number { default: &'static str },
+    /// a line; with `me`, the name of this host stands for it if there is one
+    Line { default: &'static str, me: bool },
+    /// lines; `default` is a whole sentence
+    List { default: &'static str },
+}
+
+const fn number(
+    name: &'static str,
+    default: &'static str,
+    before: &'static str,
+    after: &'static str,
+) -> File {
+    File {
+        name,
+        kind: Kind::Number { default },
+        before,
+        after,
+    }
+}
+
+const fn line(name: &'static str, default: &'static str, before: &'static str) -> File {
+    File {
+        name,
+        kind: Kind::Line { default, me: false },
+        before,
+        after: "",
+    }
+}
+
+/// A line for which `me` stands, or else the name of the file.
+const fn host(name: &'static str, before: &'static str) -> File {
+    File {
+        name,
+        kind: Kind::Line {
+            default: name,
+            me: true,
+        },
+        before,
+        after: "",
+    }
+}
+
+const fn list(
+    name: &'static str,
+    default: &'static str,
+    before: &'static str,
+    after: &'static str,
+) -> File {
+    File {
+        name,
+        kind: Kind::List { default },
+        before,
+        after,
+    }
+}
+
+/// The files of qmail 1.03, in the order and with the words of its report.
+pub(super) const CLASSIC: &[File] = &[
+    list(
+        "badmailfrom",
+        "Any MAIL FROM is allowed.",
+        "",
+        " not accepted in MAIL FROM.",
+    ),
+    line("bouncefrom", "MAILER-DAEMON", "Bounce user name is "),
+    host("bouncehost", "Bounce host name is "),
+    number("concurrencylocal", "10", "Local concurrency is ", ""),
+    number("concurrencyremote", "20", "Remote concurrency is ", ""),
+    number("databytes", "0", "SMTP DATA limit is ", " bytes"),
+    host("defaultdomain", "Default domain name is "),
+    host("defaulthost", "Default host name is "),
+    host("doublebouncehost", "2B recipient host: "),
+    line("doublebounceto", "postmaster", "2B recipient user: "),
+    host("envnoathost", "Presumed domain name is "),
+    host("helohost", "SMTP client HELO host name is "),
+    host("idhost", "Message-ID host name is "),
+    host("localiphost", "Local IP address becomes "),
+    list(
+        "locals",
+        "Messages for me are delivered locally.",
+        "Messages for ",
+        " are delivered locally.",
+    ),
+    line("me", "undefined! Uh-oh", "My name is "),
+    list(
+        "percenthack",
+        "The percent hack is not allowed.",
+        "The percent hack is allowed for user%host@",
+        ".",
+    ),
+    host("plusdomain", "Plus domain name is "),
+    list("qmqpservers", "No QMQP servers.", "QMQP server: ", "."),
+    number(
+        "queuelifetime",
+        "604800",
+        "Message lifetime in the queue is ",
+        " seconds",
+    ),
+    list(
+        "rcpthosts",
+        "SMTP clients may send messages to any recipient.",
+        "SMTP clients may send messages to recipients at ",
+        ".",
+    ),
+    host("smtpgreeting", "SMTP greeting: 220 "),
+    list(
+        "smtproutes",
+        "No artificial SMTP routes.",
+        "SMTP route: ",
+        "",
+    ),
+    number(
+        "timeoutconnect",
+        "60",
+        "SMTP client connection timeout is ",
+        " seconds",
+    ),
+    number(
+        "timeoutremote",
+        "1200",
+        "SMTP client data timeout is ",
+        " seconds",
+    ),
+    number(
+        "timeoutsmtpd",
+        "1200",
+        "SMTP server data timeout is ",
+        " seconds",
+    ),
+    list(
+        "virtualdomains",
+        "No virtual domains.",
+        "Virtual domain: ",
+        "",
+    ),
+];
+
+/// morercpthosts beside rcpthosts.
+pub(super) const MORE: File = list(
+    "morercpthosts",
+    "No effect.",
+    "SMTP clients may send messages to recipients at ",
+    ".",
+);
+
+/// morercpthosts without rcpthosts.
+pub(super) const IRRELEVANT_MORE: File = list(
+    "morercpthosts",
+    "No rcpthosts; morercpthosts is irrelevant.",
+    "No rcpthosts; doesn't matter that morercpthosts has ",
+    ".",
+);
+
+/// Files that only this qmail reads; the report has them where they exist.
+pub(super) const OURS: &[File] = &[number(
+    "checkrecipients",
+    "0",
+    "Local recipients are checked during SMTP (0: never): ",
+    "",
+)];
+
+/// Files of sagredo's qmail, s/qmail and others that somebody who comes from there may have.
+pub(super) const OTHER_QMAILS: &[&str] = &[
+    "authsenders",
+    "authservid",
+    "badhelo",
+    "badhelonorelay",
+    "badloadertypes",
+    "badmailfromnorelay",
+    "badmailto",
+    "badmimetypes",
+    "badrcptpatterns",
+    "badrcptto",
+    "badrcpttonorelay",
+    "bouncemaxbytes",
+    "brtlimit",
+    "clientca.pem",
+    "clientcert.pem",
+    "clientcrl.pem",
+    "defaultdelivery",
+    "dh1024.pem",
+    "dh2048.pem",
+    "dkimdomains",
+    "dnsblfailclosed",
+    "dnsbllist",
+    "domaincerts",
+    "domainips",
+    "filterargs",
+    "goodmailaddr",
+    "mailfromrules",
+    "maxrcpt",
+    "moreipme",
+    "notipme",
+    "notlshosts",
+    "notlshosts_auto",
+    "outgoingip",
+    "policy",
+    "qfilters",
+    "qmtproutes",
+    "recipients",
+    "rejectnullsenders",
+    "rejectrelaytest",
+    "rsa512.pem",
+    "servercert.pem",
+    "servercerts",
+    "simcontrol",
+    "simcontrol.cdb",
+    "smtpplugins",
+    "spfbehavior",
+    "spfexp",
+    "spfguess",
+    "spfrules",
+    "srs_domain",
+    "srs_secrets",
+    "srsdomains",
+    "suppls",
+    "tap",
+    "taps",
+    "tlsclientciphers",
+    "tlsclients",
+    "tlsdestinations",
+    "tlshosts",
+    "tlsserverciphers",
+    "validrcptto",
+    "validrcptto.cdb",
+];
