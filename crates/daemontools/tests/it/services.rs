@@ -101,7 +101,11 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // The service is not our child: without this it would outlive a test that failed.
+        if self.supervise.is_running() {
+            self.supervise.signal(Signal::SIGKILL);
+            self.supervise.wait(kit::LIMIT);
+        }
+        // The service is not our child, and would go on in a directory that is gone.
         if let Some(pid) = fs::read(self.here.join("s/supervise/status"))
             .ok()
             .and_then(|s| pid_of(&s))
@@ -494,8 +498,12 @@ impl Drop for Scanned {
             .collect();
         let _ = ours("svc", self.here.path())
             .arg("-dx")
-            .args(services)
+            .args(&services)
             .output();
+        // Before the scratch directory goes. Not worth a second failure.
+        let running =
+            |s: &String| ours("svok", self.here.path()).arg(s).output().end == End::Exit(0);
+        let _ = kit::until(kit::LIMIT, || (!services.iter().any(running)).then_some(()));
     }
 }
 
