@@ -59,7 +59,7 @@ pub enum Trouble {
     Endless,
 }
 
-/// Reads one reply. A line that does not begin with a code is text of the reply that it stands in.
+/// Reads one reply. A first line without a code is a whole reply; a later one is text of the reply it stands in.
 ///
 /// Waits   as `input` does.
 ///
@@ -82,16 +82,18 @@ pub fn read(input: &mut impl BufRead) -> Result<Reply, Trouble> {
         let kept = line.iter().copied().filter(|&b| b != b'\r').take(room);
         reply.text.extend(kept);
 
-        let code = code(&line);
-        if is_first {
-            reply.code = code.unwrap_or(0);
-        } else if code.is_some_and(|c| c != reply.code) {
-            reply.code = 0;
+        let is_last = line.get(3) != Some(&b'-');
+        match code(&line) {
+            None if is_first => return Ok(reply),
+            None => continue,
+            Some(code) if is_first => reply.code = code,
+            Some(code) if code != reply.code => reply.code = 0,
+            Some(_) => {}
         }
-        is_first = false;
-        if (code.is_some() || reply.code == 0) && line.get(3) != Some(&b'-') {
+        if is_last {
             return Ok(reply);
         }
+        is_first = false;
     }
 }
 
@@ -133,6 +135,7 @@ mod tests {
             b"25\r\n",
             b"2500 x\r\n",
             b"25x ok\r\n",
+            b"SSH-2.0-x\r\n",
             b"250-ok\r\n550 no\r\n",
             b"\0\0\0\n",
         ] {
