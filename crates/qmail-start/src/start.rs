@@ -1,6 +1,6 @@
 //! qmail-start(8): pipes between four daemons, and a user for each.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use base::{Bytes, Call, Die};
 use control::Owners;
@@ -53,7 +53,27 @@ pub fn start(call: &Call) -> Result<(), Die> {
     if let Some(ids) = ids(owners.in_qmail(owners.qmails)) {
         send = send.ids(ids);
     }
-    Err(Die::unable("run bin/qmail-send", &send.exec()))
+    // What is left of us if that fails has the daemon's descriptors already.
+    let stderr = stderr_above(6);
+    let die = Die::unable("run bin/qmail-send", &send.exec());
+    if let Some(stderr) = stderr {
+        let _ = sys::fd::write_all(&stderr, &die.line("qmail-start"));
+    }
+    Err(Die::silent(die.code))
+}
+
+/// A copy of our descriptor 2 with a number above `limit`.
+fn stderr_above(limit: RawFd) -> Option<OwnedFd> {
+    let stderr = sys::fd::inherited(2).ok()?;
+    let mut taken = Vec::new();
+    for _ in 0..=limit {
+        let copy = stderr.try_clone_to_owned().ok()?;
+        if copy.as_raw_fd() > limit {
+            return Some(copy);
+        }
+        taken.push(copy);
+    }
+    None
 }
 
 /// A program of ours: the one below home, never one that PATH happens to find.

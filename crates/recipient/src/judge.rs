@@ -17,17 +17,21 @@ use crate::{Rewrite, Route, User, dot, passwd, single};
 /// What the judge says of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// somebody here gets it (at once, or when he has finished editing)
+    /// somebody here gets it, or his own instructions fail
     Deliverable,
     /// nobody here has that name: a delivery would bounce
     Unknown,
-    /// the home of the user cannot be searched from here: accept, and let the delivery find out
+    /// the home of the user cannot be searched from here, or he is editing his files: accept, and let the delivery
+    /// find out
     CannotTell,
     /// not an address of this machine
     Remote,
     /// a delivery would fail for now: try again later
     Trouble,
 }
+
+/// A home in this state defers every delivery: writable by others, or sticky because its owner is editing.
+const HELD_BACK: u32 = 0o1002;
 
 /// Everything that is read once.
 #[derive(Debug)]
@@ -105,9 +109,11 @@ impl Judge {
 /// The part of qmail-local: is there a file for this name in the user's home?
 fn files(user: &User) -> Verdict {
     match sys::dir::stat_path(&user.home) {
-        Ok(stat) if stat.is_dir() && user.home.starts_with(b"/") => {}
+        Ok(stat) if !stat.is_dir() || !user.home.starts_with(b"/") => return Verdict::Trouble,
+        Ok(stat) if stat.mode & HELD_BACK != 0 => return Verdict::CannotTell,
+        Ok(_) => {}
         Err(e) if e.kind() == ErrorKind::PermissionDenied => return Verdict::CannotTell,
-        _ => return Verdict::Trouble,
+        Err(_) => return Verdict::Trouble,
     }
     // Without an extension there is the default delivery.
     if user.dash.is_empty() {

@@ -30,11 +30,14 @@ pub fn adapt(found: Result<User, Trouble>, local: &[u8]) -> Result<User, Trouble
 }
 
 fn aliases(name: &str, local: &[u8]) -> User {
+    // The working directory is home; its path may be longer than what QMAILHOME or conf-home say.
+    let home = std::env::current_dir().unwrap_or_else(|_| control::home::home());
+    let home = home.join("alias").into_os_string().into_encoded_bytes();
     User {
         name: Bytes::from(name),
         uid: sys::ids::euid(),
         gid: sys::ids::gid(),
-        home: control::home::below("alias"),
+        home,
         dash: b"-".to_vec(),
         ext: local.to_vec(),
     }

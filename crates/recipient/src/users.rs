@@ -28,24 +28,26 @@ pub struct User {
     pub ext: Bytes,
 }
 
-/// An id: decimal digits, within range. The largest number means "no change" to the kernel: not an id.
+/// No id: the kernel knows nobody by this number, and becoming him fails.
+const NOBODY: u32 = u32::MAX;
+
+/// An id: decimal digits, within range.
 fn id(field: &[u8]) -> Option<u32> {
-    u32::try_from(number(field)?)
-        .ok()
-        .filter(|&n| n != u32::MAX)
+    u32::try_from(number(field)?).ok()
 }
 
 impl User {
     /// Reads six fields, each ended by NUL: the form of the table's data and of qmail-getpw's answer.
     ///
-    /// `None`: a field is missing, or an id is not a number.
+    /// A user id that is no number counts as root, whose mail nobody may deliver; such a group id as nobody's.
+    /// `None`: a field is missing.
     pub fn parse(fields: &[u8]) -> Option<User> {
         let mut parts = fields.split(|&b| b == 0);
         let mut next = || parts.next().map(<[u8]>::to_vec);
         let user = User {
             name: next()?,
-            uid: id(&next()?)?,
-            gid: id(&next()?)?,
+            uid: id(&next()?).unwrap_or(0),
+            gid: id(&next()?).unwrap_or(NOBODY),
             home: next()?,
             dash: next()?,
             ext: next()?,
@@ -139,16 +141,14 @@ mod tests {
             User::parse(b"joe\x00100\x00200\x00/home/joe\x00-\x00ext"),
             None
         );
-        assert_eq!(User::parse(b"joe\x00x\x00200\x00/h\x00\x00\x00"), None);
-        assert_eq!(User::parse(b"joe\x00-1\x00200\x00/h\x00\x00\x00"), None);
-        assert_eq!(
-            User::parse(b"joe\x004294967296\x00200\x00/h\x00\x00\x00"),
-            None
-        );
-        assert_eq!(
-            User::parse(b"joe\x004294967295\x00200\x00/h\x00\x00\x00"),
-            None
-        );
+        for (text, uid, gid) in [
+            (&b"joe\x00x\x00200\x00/h\x00\x00\x00"[..], 0, 200),
+            (b"joe\x00-1\x00\x00/h\x00\x00\x00", 0, NOBODY),
+            (b"joe\x004294967296\x007x\x00/h\x00\x00\x00", 0, NOBODY),
+        ] {
+            let user = User::parse(text).unwrap();
+            assert_eq!((user.uid, user.gid), (uid, gid));
+        }
         assert_eq!(User::parse(b""), None);
         // More after the sixth is ignored.
         assert!(User::parse(b"j\x001\x002\x00/h\x00\x00e\x00more\x00").is_some());
