@@ -69,7 +69,8 @@ const fn list(
     }
 }
 
-/// The files of qmail 1.03, in the order and with the words of its report.
+/// The files of qmail 1.03, in the order and with the words of its report. Only the default of rcpthosts is another:
+/// our servers do not relay for strangers.
 pub(super) const CLASSIC: &[File] = &[
     list(
         "badmailfrom",
@@ -113,7 +114,7 @@ pub(super) const CLASSIC: &[File] = &[
     ),
     list(
         "rcpthosts",
-        "SMTP clients may send messages to any recipient.",
+        "SMTP clients may send messages to local recipients only.",
         "SMTP clients may send messages to recipients at ",
         ".",
     ),
@@ -166,13 +167,47 @@ pub(super) const IRRELEVANT_MORE: File = list(
     ".",
 );
 
-/// Files that only this qmail reads; the report has them where they exist.
-pub(super) const OURS: &[File] = &[number(
-    "checkrecipients",
-    "0",
-    "Local recipients are checked during SMTP (0: never): ",
-    "",
-)];
+/// Files that only this qmail reads, qmail-smtpd(8); the report has them where they exist.
+pub(super) const OURS: &[File] = &[
+    number(
+        "checkrecipients",
+        "1",
+        "Recipients are checked during SMTP (0: no): ",
+        "",
+    ),
+    number("maxerrors", "20", "SMTP clients may make ", " errors"),
+    number(
+        "maxheaderbytes",
+        "1048576",
+        "SMTP header limit is ",
+        " bytes",
+    ),
+    number("maxheaderlines", "10000", "SMTP header limit is ", " lines"),
+    number(
+        "maxrcpt",
+        "1000",
+        "SMTP recipient limit is ",
+        " recipients of a message",
+    ),
+    number(
+        "strictaddress",
+        "0",
+        "Blanks in front of SMTP addresses are refused (0: no): ",
+        "",
+    ),
+    number(
+        "timeoutsmtpdprogress",
+        "300",
+        "SMTP server progress timeout is ",
+        " seconds",
+    ),
+    number(
+        "timeoutsmtpdtotal",
+        "3600",
+        "SMTP server session limit is ",
+        " seconds",
+    ),
+];
 
 /// Files of sagredo's qmail, s/qmail and others that somebody who comes from there may have.
 pub(super) const OTHER_QMAILS: &[&str] = &[
@@ -203,7 +238,6 @@ pub(super) const OTHER_QMAILS: &[&str] = &[
     "filterargs",
     "goodmailaddr",
     "mailfromrules",
-    "maxrcpt",
     "moreipme",
     "notipme",
     "notlshosts",

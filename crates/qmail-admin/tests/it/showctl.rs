@@ -43,7 +43,7 @@ fn showctl_knows_the_defaults() {
         ("me", "My name is host.test."),
         (
             "rcpthosts",
-            "(Default.) SMTP clients may send messages to any recipient.",
+            "(Default.) SMTP clients may send messages to local recipients only.",
         ),
         (
             "morercpthosts",
@@ -142,6 +142,7 @@ fn showctl_stands_an_odd_control_directory() {
     home.control("odd\nname\x1b", "");
     fs::create_dir(home.join("control/directory")).unwrap();
     home.control("servercert.pem", "");
+    home.control("checkrecipients", "0");
     let output = run(&home, "qmail-showctl");
     assert_eq!(output.code(), 0);
     let report = output.out_text();
@@ -154,6 +155,10 @@ fn showctl_stands_an_odd_control_directory() {
     assert_eq!(
         about(&report, "servercert.pem"),
         "This file belongs to another qmail; it has no effect here."
+    );
+    assert_eq!(
+        about(&report, "checkrecipients"),
+        "Recipients are checked during SMTP (0: no): 0."
     );
     make_unreadable(&home, "control/me");
     let output = run(&home, "qmail-showctl");
