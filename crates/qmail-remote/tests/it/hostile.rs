@@ -122,7 +122,7 @@ fn replies_without_end_are_given_up() {
             let home = home(&server.route());
             let start = Instant::now();
             let got = send(&home, "h", &["r@h"], MESSAGE);
-            assert!(start.elapsed() < Duration::from_secs(10));
+            assert!(start.elapsed() < Duration::from_secs(13));
             check_frame(&got, 1);
             assert_eq!(
                 got.contains("Possible duplicate! "),
@@ -141,7 +141,7 @@ fn slow_replies_have_a_limit_as_a_whole() {
         home.control("timeoutremote", "1\n");
         let start = Instant::now();
         let got = send(&home, "h", &["r@h"], MESSAGE);
-        assert!(start.elapsed() < Duration::from_secs(4), "{verb}");
+        assert!(start.elapsed() < Duration::from_secs(10), "{verb}");
         assert!(got.contains("but connection died."), "{got}");
         check_frame(&got, 1);
     }

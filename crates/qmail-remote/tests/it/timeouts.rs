@@ -49,7 +49,7 @@ fn a_host_that_does_not_answer_is_noted() {
     home.control("timeoutconnect", "1\n");
     let start = Instant::now();
     assert_eq!(send(&home, "h", &["r@h"], MESSAGE), NO_CONNECTION);
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(15));
     assert_eq!(count(&home), Some(1));
     // The second one comes too soon to count.
     assert_eq!(send(&home, "h", &["r@h"], MESSAGE), NO_CONNECTION);
