@@ -233,4 +233,36 @@ mod tests {
         assert_eq!(read("To").unwrap(), ("To".to_owned(), vec![]));
         assert_eq!(read("").unwrap(), (String::new(), vec![]));
     }
+    #[test]
+    fn any_list_is_read_without_harm_and_no_word_is_lost() {
+        let pieces = [
+            "a", "b", "\"q\"", "[l]", "(c)", "<", ">", "@", ",", ";", ":", ".", "g:", "<x@y>",
+        ];
+        let mut seed = 0x1234_5678_9abc_def1u64;
+        let mut number = move |below: usize| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            usize::try_from(seed % below as u64).unwrap()
+        };
+        // Comments may move to the end of their address, and commas come in.
+        let words = |text: &str| {
+            let mut bytes = text.replace([' ', ',', '\n'], "").into_bytes();
+            bytes.sort_unstable();
+            bytes
+        };
+        let mut read_well = 0;
+        for _ in 0..20_000 {
+            let list: Vec<&str> = (0..number(12)).map(|_| pieces[number(14)]).collect();
+            let field = format!("To: {}", list.join(" "));
+            let Ok((once, addresses)) = read(&field) else {
+                continue;
+            };
+            read_well += 1;
+            assert_eq!(words(&once), words(&field), "{field}");
+            let (twice, again) = read(&once).unwrap_or_else(|e| panic!("{field}: {once}: {e:?}"));
+            assert_eq!((&twice, &again), (&once, &addresses), "{field}");
+        }
+        assert!(read_well > 3_000, "only {read_well}");
+    }
 }
