@@ -50,7 +50,11 @@ pub fn deliver_within(
 ) -> Result<(), Trouble> {
     let file = sys::dir::open_append(path, 0o600).map_err(Trouble::Open)?;
     if !sys::dir::stat_fd(&file).map_err(Trouble::Write)?.is_file() {
-        return Err(Trouble::Write(ErrorKind::InvalidInput.into()));
+        // The kernel's own answer to the step that could not be done.
+        let refused = sys::dir::sync(&file).err();
+        return Err(Trouble::Write(
+            refused.unwrap_or(ErrorKind::InvalidInput.into()),
+        ));
     }
     let locked = lock(&file, seconds)?;
     let end = file.metadata().map_err(Trouble::Write)?.len();
