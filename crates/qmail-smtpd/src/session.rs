@@ -69,6 +69,8 @@ struct Session<'a, L, S> {
     sink: S,
     log: &'a mut dyn FnMut(&[u8]),
     helo: Option<Bytes>,
+    /// whether any command has made sense
+    speaks: bool,
     envelope: Envelope,
     errors: u64,
     last: Option<Reply>,
@@ -90,6 +92,7 @@ pub fn session<L: Link, S: Sink>(
         sink,
         log,
         helo: None,
+        speaks: false,
         envelope: Envelope::default(),
         errors: 0,
         last: None,
@@ -159,7 +162,7 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
             b"VRFY" => self.answer(&reply::VRFY),
             b"HELP" => self.answer(&reply::HELP),
             b"QUIT" => Err(End::Quit),
-            _ if is_alien(&verb) => close(reply::NOT_SMTP),
+            _ if is_alien(&verb, self.speaks) => close(reply::NOT_SMTP),
             _ => self.answer(&reply::UNIMPLEMENTED),
         }
     }
@@ -170,7 +173,9 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
     }
 
     fn complain(&mut self, reply: &Reply, weight: Weight) -> Result<(), End> {
-        if reply.code >= 400 {
+        if reply.code < 400 {
+            self.speaks = true;
+        } else {
             self.last = Some(reply.clone());
         }
         if reply.code >= 500 {
@@ -184,6 +189,7 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
 
     fn helo(&mut self, name: &[u8], code: &[u8], offers: &[&str]) -> Result<(), End> {
         self.reset();
+        self.speaks = true;
         self.helo = Some(name.to_vec());
         let mut text = [code, self.settings.greeting.as_slice(), b"\r\n"].concat();
         for (index, offer) in offers.iter().enumerate() {
@@ -372,9 +378,11 @@ fn is_deceptive(mailbox: &Mailbox) -> bool {
     mailbox.domain.is_none() && mailbox.local.contains(&b'@')
 }
 
-fn is_alien(verb: &[u8]) -> bool {
+/// Whether a verb is one of another protocol. Header lines count as such unless the client `speaks` SMTP: it may send
+/// a message after a refused DATA.
+fn is_alien(verb: &[u8], speaks: bool) -> bool {
     verb.starts_with(b"SSH-")
-        || verb.ends_with(b":")
+        || (verb.ends_with(b":") && !speaks)
         || ALIEN_VERBS.iter().any(|w| verb == w.as_bytes())
 }
 

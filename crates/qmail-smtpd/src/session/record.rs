@@ -29,18 +29,16 @@ impl Fate {
 
     /// The session ended in the middle of it.
     pub(super) fn ended(end: &End) -> Fate {
-        last_word(end).map_or(
-            Fate {
-                outcome: Outcome::Lost,
-                reply: None,
-                reason: if *end == End::Quit {
-                    "quit"
-                } else {
-                    "disconnect"
-                },
-            },
-            |reply| Fate::told(&reply),
-        )
+        let (outcome, reason) = match (end, last_word(end)) {
+            (_, Some(reply)) => return Fate::told(&reply),
+            (End::Quit, None) => (Outcome::Nothing, "quit"),
+            _ => (Outcome::Lost, "disconnect"),
+        };
+        Fate {
+            outcome,
+            reply: None,
+            reason,
+        }
     }
 }
 
