@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use base::{Call, Die};
 use sys::process::End;
+use sys::signal::Signal;
 
 use crate::child::Child;
 
@@ -15,6 +16,8 @@ const COPIES: usize = 30;
 pub fn run(call: &Call) -> Result<(), Die> {
     let child = Child::new(&call.args).ok_or_else(|| Die::usage("fghack child"))?;
 
+    // A caller that ignores the ends of its children would keep this one from us.
+    let _ = sys::signal::default(Signal::SIGCHLD);
     let (reader, writer) = sys::fd::pipe().map_err(|e| Die::unable("create pipe", &e))?;
     let copies = inheritable(writer);
     let pid = child.start()?;

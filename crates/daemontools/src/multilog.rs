@@ -29,6 +29,8 @@ pub fn run(call: &Call) -> Result<(), Die> {
     let start = Dir::open(".").map_err(|e| Die::unable("switch to current directory", &e))?;
 
     let mut input = Input::open()?;
+    // A caller that ignores the ends of its children would keep that of a processor from us.
+    let _ = sys::signal::default(Signal::SIGCHLD);
     // A file size limit is then an error that can be dealt with, not the end.
     sys::signal::catch(Signal::SIGXFSZ).map_err(|e| Die::unable("catch signals", &e))?;
     let script = Script::read(&start, &call.args)?;

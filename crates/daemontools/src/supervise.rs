@@ -139,8 +139,12 @@ impl<'a> Service<'a> {
         while !(self.exit && self.status.pid == 0) {
             let mut list = [Wait::readable(wake), Wait::readable(control)];
             let limit = if self.again { Duration::ZERO } else { WAIT };
-            // Interrupted or not, what follows looks for itself.
-            let _ = sys::poll::wait(&mut list, Some(limit));
+            // Interrupted or not, what follows looks for itself. Other trouble must not make a busy loop.
+            if sys::poll::wait(&mut list, Some(limit))
+                .is_err_and(|e| e.kind() != io::ErrorKind::Interrupted)
+            {
+                std::thread::sleep(START);
+            }
             sys::signal::woken();
 
             self.reap();

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use base::{Bytes, Call, Die};
+use sys::signal::Signal;
 use sys::spawn::Spawn;
 use sys::{Dir, Stat};
 
@@ -26,6 +27,8 @@ pub fn run(call: &Call) -> Result<(), Die> {
             .map_err(|e| Die::unable([b"chdir to ", dir.as_slice()].concat(), &e))?;
     }
 
+    // A caller that ignores the ends of its children would make us deaf to those of ours.
+    let _ = sys::signal::default(Signal::SIGCHLD);
     let mut services = Services::default();
     loop {
         services.reap();

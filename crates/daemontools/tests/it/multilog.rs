@@ -435,6 +435,30 @@ fn a_closed_input_has_ended() {
 }
 
 #[test]
+fn an_input_that_does_not_block_is_waited_for() {
+    use std::os::fd::AsFd;
+    let here = Scratch::new("nonblocking");
+    let (reader, writer) = sys::fd::pipe().unwrap();
+    sys::fd::nonblocking(&reader, true).unwrap();
+    let program = kit::program("multilog");
+    let pid = sys::spawn::Spawn::new(program.as_os_str().as_encoded_bytes())
+        .arg("./log")
+        .dir(here.path().as_os_str().as_encoded_bytes())
+        .fd(0, reader.as_fd())
+        .spawn()
+        .unwrap();
+    for lines in ["one\n", "one\ntwo\n"] {
+        sys::fd::write_all(&writer, &lines.as_bytes()[lines.len() - 4..]).unwrap();
+        kit::eventually("a line", || {
+            fs::read(here.join("log/current")).is_ok_and(|c| c == lines.as_bytes())
+        });
+    }
+    drop(writer);
+    let end = kit::until(kit::LIMIT, || sys::process::ended_pid(pid).unwrap());
+    assert_eq!(end, Some(End::Exit(0)));
+}
+
+#[test]
 fn alarm_rotates_what_is_not_empty() {
     let here = Scratch::new("alarm");
     let mut log = Fed::start(

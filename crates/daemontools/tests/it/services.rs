@@ -439,6 +439,19 @@ fn an_ended_supervise_is_told() {
 }
 
 #[test]
+fn a_supervise_that_does_not_read_is_told() {
+    let service = Service::ours();
+    service.supervise.signal(Signal::SIGSTOP);
+    let control = service.here.join("s/supervise/control");
+    let fifo = sys::dir::open_write(control.as_os_str().as_encoded_bytes()).unwrap();
+    while sys::fd::write(&fifo, &[b'?'; 4096]).is_ok() {}
+    let done = ours("svc", service.here.path()).args(["-u", "s"]).output();
+    let expected = "svc: warning: error writing commands to s: temporary failure\n";
+    assert_eq!((done.code(), done.err_text().as_str()), (0, expected));
+    service.supervise.signal(Signal::SIGCONT);
+}
+
+#[test]
 fn svstat_tells_of_a_broken_status_file() {
     let service = Service::ours();
     service.here.write("s/supervise/status", "short");
@@ -461,9 +474,13 @@ struct Scanned {
 }
 
 impl Scanned {
+    /// The caller ignores the ends of children, which svscan must not inherit.
     fn start(here: Scratch) -> Scanned {
-        let scan = ours("svscan", here.path())
-            .arg("sv")
+        let shell = format!("trap '' CHLD; exec {} sv", kit::program("svscan").display());
+        let scan = Run::new("/bin/bash")
+            .args(["-c", &shell])
+            .env("PATH", &path())
+            .dir(here.path())
             .start(here.join("err"));
         Scanned { here, scan }
     }
