@@ -19,26 +19,11 @@ const OUTPUT_LIMIT: usize = 32 * 1024;
 /// 111 without a home or a queue, silently.
 pub fn qmail_rspawn(_: &Call) -> Result<(), Die> {
     control::home::enter().map_err(|_| Die::silent(base::die::TEMPORARY))?;
-    forget_timeouts();
+    // Every start begins with a clean table of hosts that timed out. Without a table nothing is lost.
+    let _ = queue::tcpto::clear();
     let program = base::env("QMAILREMOTE").unwrap_or_else(|| b"qmail-remote".to_vec());
     spawner::run(Remote { program })
 }
-
-/// Clears the table of hosts that timed out, as every start of the original does. Without a table nothing is lost.
-fn forget_timeouts() {
-    if let Ok(lock) = sys::Dir::open("queue/lock")
-        && let Ok(table) = lock.open_update(b"tcpto")
-        && let Ok(stat) = sys::dir::stat_fd(&table)
-        && stat.is_file()
-        && sys::lock::exclusive(&table).is_ok()
-    {
-        use std::os::unix::fs::FileExt;
-        let _ = table.write_all_at(&[0; TABLE], 0);
-    }
-}
-
-/// Bytes of the table.
-const TABLE: usize = 1024;
 
 /// Delivers to other hosts.
 struct Remote {

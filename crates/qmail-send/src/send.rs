@@ -229,7 +229,11 @@ impl Send {
             }
             let mut plan = self.prepare();
             match plan.wait() {
-                Ok(()) => self.act(&plan),
+                Ok(()) => {
+                    // A signal that came before what the wait found counts first.
+                    self.heed();
+                    self.act(&plan);
+                }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(_) => {
                     self.desk.log.warning("trouble in poll");

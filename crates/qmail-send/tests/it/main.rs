@@ -1,0 +1,16 @@
+//! qmail-send, qmail-clean and qmail-rspawn from outside.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::format_push_string,
+    clippy::large_stack_arrays,
+    clippy::string_slice
+)]
+
+mod clean;
+mod damage;
+mod interchange;
+mod office;
+mod rspawn;
+mod send;
