@@ -102,10 +102,13 @@ fn users(output: &mut Output, queue_owner: Option<u32>) {
         o.alias, o.qmaild, o.qmaill, o.root, o.qmailp, o.qmailq, o.qmailr, o.qmails
     ));
     output.line(format!("group ids: {}, {}.", o.nofiles, o.qmail));
-    if let Some(uid) = single {
-        output.line(format!(
+    match single {
+        None => {}
+        // root never stands for the others.
+        Some(0) => output.line("Oops! The queue belongs to uid 0, not to qmailq."),
+        Some(uid) => output.line(format!(
             "single-uid mode: the queue is not qmailq's; everything runs as uid {uid}."
-        ));
+        )),
     }
 }
 
