@@ -63,13 +63,7 @@ step 'rcpt without a host' 's "mail from:<>|rcpt to:<a>|quit"'
 step 'rcpt postmaster' 's "mail from:<>|rcpt to:<postmaster>|rcpt to:<PostMaster>|quit"'
 step 'rcpt without an address' 's "mail from:<>|rcpt to:<>|rcpt to|rcpt to:|rcpt|quit"'
 step 'rcpt with a blank' 's "mail from:<>|rcpt to:<a b@in.test>|quit"'
-step 'rcpt with quotes' '(printf "mail from:<>
-rcpt to:<\"a b\"@in.test>
-rcpt to:<a\\ b@in.test>
-data
-.
-quit
-") | qmail-smtpd; cat q.env; echo'
+step 'rcpt with quotes' 'printf "mail from:<>\r\nrcpt to:<\"a b\"@in.test>\r\nrcpt to:<a\\\\ b@in.test>\r\ndata\r\n.\r\nquit\r\n" | qmail-smtpd; cat q.env; echo'
 step 'rcpt before mail' 's "rcpt to:<a@in.test>|quit"'
 step 'data before rcpt' 's "data|mail from:<>|data|quit"'
 step 'rset forgets' 's "mail from:<>|rset|rcpt to:<a@in.test>|quit"'
