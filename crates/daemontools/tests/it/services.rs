@@ -251,7 +251,16 @@ fn the_supervise_directory_is_as_the_originals() {
     kit::eventually("svok sees the end", || svok("s") == 100);
 }
 
+/// These mostly wait, so they wait together.
 #[test]
+fn services_start_at_their_pace() {
+    std::thread::scope(|scope| {
+        scope.spawn(a_service_that_fails_is_started_once_a_second);
+        scope.spawn(a_run_file_that_cannot_be_run_is_tried_again);
+        scope.spawn(once_means_one_try);
+    });
+}
+
 fn a_service_that_fails_is_started_once_a_second() {
     let mut service = Service::ours();
     service.here.script("s/run", "date +%s.%N >>times");
@@ -264,7 +273,6 @@ fn a_service_that_fails_is_started_once_a_second() {
     assert!(times.windows(2).all(|w| w[1] - w[0] > 0.95), "{times:?}");
 }
 
-#[test]
 fn a_run_file_that_cannot_be_run_is_tried_again() {
     let mut service = Service::ours();
     fs::rename(service.here.join("s/run"), service.here.join("s/later")).unwrap();
@@ -280,7 +288,6 @@ fn a_run_file_that_cannot_be_run_is_tried_again() {
     assert_eq!(service.supervise.wait(kit::LIMIT), End::Exit(0));
 }
 
-#[test]
 fn once_means_one_try() {
     let mut service = Service::ours();
     service.here.script("s/run", "echo x >>times");
