@@ -105,6 +105,11 @@ fn databytes() -> Result<u64, Trouble> {
     Ok(base::env("DATABYTES").map_or(file, |text| scan_number(&text).0))
 }
 
+/// 0 stands for no limit.
+fn unlimited(number: u64) -> u64 {
+    if number == 0 { u64::MAX } else { number }
+}
+
 fn seconds(number: u64) -> Option<Duration> {
     (number > 0).then(|| Duration::from_secs(number.min(1 << 32)))
 }
@@ -141,8 +146,8 @@ impl Settings {
             data: Rules {
                 databytes: databytes()?,
                 header: Limits {
-                    bytes: int("maxheaderbytes", 1 << 20)?,
-                    lines: int("maxheaderlines", 10_000)?,
+                    bytes: unlimited(int("maxheaderbytes", 1 << 20)?),
+                    lines: unlimited(int("maxheaderlines", 10_000)?),
                     hops: HOPS,
                 },
                 progress: seconds(int("timeoutsmtpdprogress", 300)?),
