@@ -46,6 +46,42 @@ fn a_killed_delivery_leaves_nothing_that_a_reader_sees() {
 }
 
 #[test]
+fn success_comes_after_the_name_is_durable() {
+    let test = "success_comes_after_the_name_is_durable";
+    let me = Recipient::new("local-order");
+    me.maildir();
+    me.qmail("", "./Maildir/\n./new-box\n");
+    let trace = me.office.join("trace");
+    let run = Run::new("/bin/sh")
+        .args([
+            "-c",
+            "exec strace -o \"$TRACE\" -e trace=fsync,linkat,unlinkat,write \"$@\" <\"$MESSAGE\"",
+            "sh",
+        ])
+        .arg(kit::program("qmail-local").as_os_str().as_encoded_bytes())
+        .args(me.words(None))
+        .env("TRACE", trace.to_str().unwrap())
+        .env("MESSAGE", me.office.join("message").to_str().unwrap());
+    let output = run.output();
+    if output.code() != 0 {
+        eprintln!("SKIPPED (needs strace): {test}");
+        return;
+    }
+    let text = fs::read_to_string(trace).unwrap();
+    let calls: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split_once('(').map(|(name, _)| name))
+        .collect();
+    assert_eq!(
+        calls,
+        // Maildir: content, name, durable name. Mbox: content, durable name. Then the report.
+        [
+            "write", "fsync", "linkat", "unlinkat", "fsync", "write", "fsync", "fsync", "write"
+        ]
+    );
+}
+
+#[test]
 fn a_full_disk_defers_and_leaves_nothing() {
     let test = "a_full_disk_defers_and_leaves_nothing";
     if !kit::is_root(test) {

@@ -178,3 +178,49 @@ fn needs_a_default_delivery() {
         (100, vec![], vec![])
     );
 }
+
+#[test]
+fn with_root_a_delivery_has_the_ids_of_the_user_and_no_others() {
+    let test = "with_root_a_delivery_has_the_ids_of_the_user_and_no_others";
+    if !kit::is_root(test) {
+        return;
+    }
+    let Ok(owners) = control::Owners::find() else {
+        eprintln!("SKIPPED (needs the users of qmail): {test}");
+        return;
+    };
+    let office = Office::new("lspawn-root");
+    office.assign("me", office.uid);
+    office.home.fake(
+        "qmail-local",
+        "id -u; id -g; id -G; grep -E '^(CapEff|NoNewPrivs)' /proc/$$/status",
+    );
+    office.home.fake(
+        "qmail-getpw",
+        "printf '%s\\0' alias 54322 54323 \"$(id -u) $(id -g) $(id -G)\" - \"$1\"",
+    );
+    let message = office.home.join("queue/mess/1/24");
+    std::os::unix::fs::chown(message, Some(owners.qmailq), None).unwrap();
+    let report = |recipient: &str| {
+        let order = format!("\x071/24\0s\0{recipient}\0");
+        let run = office
+            .home
+            .run("qmail-lspawn")
+            .arg("./Mailbox")
+            .stdin(order);
+        run.output().out_text()[1..].to_owned()
+    };
+    let me = report("me@h");
+    assert!(me.starts_with("\x07K54321\n54321\n54321\n"), "{me}");
+    assert!(me.contains("CapEff:\t0000000000000000"), "{me}");
+    assert!(report("other@h").starts_with("\x07K54322\n54323\n54323\n"));
+    // Who asked: qmailp, without files.
+    office.home.fake("qmail-local", "echo \"$3\"");
+    let (p, n) = (owners.qmailp, owners.nofiles);
+    assert_eq!(report("other@h"), format!("\x07K{p} {n} {n}\n\0"));
+    office.assign("me", 0);
+    assert_eq!(
+        report("me@h"),
+        "\x07ZNot allowed to perform deliveries as root.\n\0"
+    );
+}
