@@ -393,6 +393,9 @@ impl Run {
         if let Some(ids) = &self.ids {
             spawn = spawn.ids(ids.clone());
         }
+        if self.group {
+            spawn = spawn.new_group();
+        }
         spawn
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}", self.program.display()))
@@ -509,8 +512,10 @@ impl Daemon {
 
     /// Kills it and every process of its group (`Run::own_group`), as a power cut would.
     pub fn kill_group(&mut self) {
-        let _ = sys::signal::send_group(self.pid, sys::signal::Signal::SIGKILL);
-        self.wait(LIMIT);
+        if self.ended.is_none() {
+            let _ = sys::signal::send_group(self.pid, sys::signal::Signal::SIGKILL);
+            self.ended = wait(self.pid, LIMIT);
+        }
     }
 
     /// Whether it still runs.

@@ -109,6 +109,7 @@ impl Office {
     pub fn run(&self, name: &str) -> Run {
         let run = Run::new(self.home.join("bin").join(name))
             .env("QMAILHOME", self.home.path().to_str().unwrap())
+            .env("USER", "alice")
             .env(
                 "PATH",
                 &format!("{}:/usr/bin:/bin", self.home.join("bin").display()),
