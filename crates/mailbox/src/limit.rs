@@ -14,6 +14,7 @@ pub(crate) struct Limit {
 impl Limit {
     pub(crate) fn start(seconds: u32) -> io::Result<Limit> {
         signal::catch(Signal::SIGALRM)?;
+        signal::unblock(Signal::SIGALRM)?;
         signal::pending(Signal::SIGALRM);
         signal::alarm(seconds);
         Ok(Limit {

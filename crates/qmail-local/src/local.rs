@@ -1,13 +1,12 @@
 //! qmail-local(8): one message, one recipient.
 
 use base::{Call, Die};
-use sys::signal::Signal;
 
 use crate::args::{Args, Mode};
 use crate::deliver::{Delivery, report, warn};
 use crate::environment::{Lines, variables};
 use crate::message::Message;
-use crate::{die, dotfile};
+use crate::{die, dotfile, program};
 
 /// A home directory in this state belongs to others too.
 const OTHERS_WRITE: u32 = 0o002;
@@ -19,7 +18,9 @@ pub fn local(call: &Call) -> Result<(), Die> {
     let args = Args::read(&call.args)?;
 
     sys::process::umask(0o077);
-    sys::signal::ignore(Signal::SIGPIPE).map_err(|e| Die::unable("ignore SIGPIPE", &e))?;
+    for signal in program::HELD_BACK {
+        sys::signal::ignore(signal).map_err(|e| Die::unable("ignore signals", &e))?;
+    }
     enter_home(&args)?;
 
     let lines = Lines::new(&args, base::tai::unix_now());

@@ -18,6 +18,10 @@ use crate::die;
 /// How long a program may run.
 const LIMIT: Duration = Duration::from_hours(24);
 
+/// Signals that must not end a delivery: a reader that went away, and a limit on file sizes, which would leave half a
+/// message in an mbox. The failed write tells. Programs get the default action back.
+pub(crate) const HELD_BACK: [Signal; 2] = [Signal::SIGPIPE, Signal::SIGXFSZ];
+
 /// What comes after a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -48,17 +52,16 @@ fn verdict(code: u8) -> Result<Next, Die> {
     }
 }
 
-/// The program gets SIGPIPE back, which we ignore.
 fn start(command: &[u8], env: &[(Bytes, Bytes)], message: &File) -> io::Result<u32> {
     signal::catch(Signal::SIGCHLD)?;
-    signal::default(Signal::SIGPIPE)?;
+    HELD_BACK.into_iter().try_for_each(signal::default)?;
     let pid = Spawn::new("/bin/sh")
         .arg("-c")
         .arg(command)
         .env(env.to_vec())
         .fd(0, message.as_fd())
         .spawn();
-    signal::ignore(Signal::SIGPIPE)?;
+    HELD_BACK.into_iter().try_for_each(signal::ignore)?;
     pid
 }
 

@@ -122,6 +122,27 @@ fn a_full_disk_defers_and_leaves_nothing() {
     assert_eq!(me.read("box"), "before\n");
 }
 
+#[test]
+fn a_limit_on_file_sizes_leaves_no_half_message() {
+    let me = Recipient::new("local-limit");
+    me.maildir();
+    fs::write(me.home.join("box"), "before\n").unwrap();
+    me.office.write("message", "x".repeat(100_000));
+    for line in ["./box", "./Maildir/"] {
+        me.qmail("", &format!("{line}\n"));
+        let output = Run::new("/bin/sh")
+            .args(["-c", "ulimit -f 16; exec \"$@\" <\"$MESSAGE\"", "sh"])
+            .arg(kit::program("qmail-local").as_os_str().as_encoded_bytes())
+            .args(me.words(None))
+            .env("MESSAGE", me.office.join("message").to_str().unwrap())
+            .output();
+        assert_eq!(output.code(), 111, "{line}: {}", output.err_text());
+    }
+    assert_eq!(me.read("box"), "before\n");
+    assert!(me.names("Maildir/tmp").is_empty());
+    assert!(me.names("Maildir/new").is_empty());
+}
+
 struct Unmount<'a>(&'a Recipient);
 
 impl Drop for Unmount<'_> {
