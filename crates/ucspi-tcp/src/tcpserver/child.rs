@@ -83,8 +83,11 @@ fn prepare_socket(settings: &Settings, socket: &OwnedFd) -> Result<(), Dropped> 
     if settings.banner.is_empty() {
         return Ok(());
     }
-    std::io::Write::write_all(&mut Timed::new(socket.as_fd(), BANNER_TIME), &settings.banner)
-        .map_err(|e| format!("unable to print banner: {}", system_text(&e)))
+    std::io::Write::write_all(
+        &mut Timed::new(socket.as_fd(), BANNER_TIME),
+        &settings.banner,
+    )
+    .map_err(|e| format!("unable to print banner: {}", system_text(&e)))
 }
 
 fn find_out(settings: &Settings, visitor: &Visitor) -> Result<Connection, Dropped> {

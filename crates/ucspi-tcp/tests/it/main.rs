@@ -1,0 +1,18 @@
+//! The programs of ucspi-tcp as black boxes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests"
+)]
+
+mod fake_dns;
+mod interchange;
+mod names;
+mod rules;
+mod server;
+mod tcpclient;
+mod tcpserver;
