@@ -129,6 +129,50 @@ fn a_full_disk_is_53_and_leaves_nothing() {
     assert_eq!(fs::metadata(todo).unwrap().mode() & 0o777, 0o644);
 }
 
+/// Runs a script as root in a mount namespace of its own, with a small file system as the queue.
+fn on_a_small_disk(test: &str, options: &str, script: &str) -> Option<String> {
+    if !kit::is_root(test) {
+        return None;
+    }
+    let home = Home::new("qq-small");
+    home.write("small", "m");
+    home.write("large", vec![b'x'; 1 << 20]);
+    home.write("envelope", GOOD);
+    let script = format!(
+        "mount -t tmpfs -o {options} tmpfs queue || {{ echo SKIPPED; exit; }}
+         cd queue && mkdir pid mess intd todo lock && (cd mess && seq 0 22 | xargs mkdir) || exit 1
+         try() {{ \"$0\" <../$1 1<../envelope; echo $? $(find pid mess intd todo -type f | wc -l); }}
+         {script}"
+    );
+    let output = Run::new("/usr/bin/unshare")
+        .args(["-m", "/bin/sh", "-c", &script])
+        .arg(program("qmail-queue").as_os_str().as_encoded_bytes())
+        .env("QMAILHOME", home.path().to_str().unwrap())
+        .dir(home.path())
+        .output();
+    let text = output.out_text();
+    (text != "SKIPPED\n").then_some(text)
+}
+
+#[test]
+fn a_small_disk_takes_what_fits_and_keeps_nothing_else() {
+    let test = "a_small_disk_takes_what_fits_and_keeps_nothing_else";
+    let bytes = on_a_small_disk(test, "size=256k", "try large; try small");
+    assert!(bytes.is_none_or(|b| b == "53 0\n0 3\n"));
+    // Here each name takes a place: none is left, then one more each time.
+    let inodes = on_a_small_disk(
+        test,
+        "nr_inodes=40",
+        "while touch lock/$((n += 1)) 2>/dev/null; do :; done; try small; for n in 1 2 3; do rm lock/$n; try small; done",
+    );
+    assert!(
+        inodes
+            .clone()
+            .is_none_or(|i| i == "63 0\n64 0\n66 0\n0 3\n"),
+        "{inodes:?}"
+    );
+}
+
 #[test]
 fn hangups_are_ignored_and_the_alarm_cleans_up() {
     let home = Home::new("qq-signals");

@@ -156,7 +156,7 @@ fn try_add(desk: &mut Desk, id: MessageId) -> Result<(), Part> {
     let mut found = Vec::new();
     for channel in BOTH {
         let part = channel.part();
-        match desk.queue.stat(&desk.layout.path(part, id)) {
+        match desk.queue.stat_link(&desk.layout.path(part, id)) {
             Ok(stat) => found.push((channel, stat.mtime)),
             Err(e) if e.kind() == ErrorKind::NotFound => {}
             Err(_) => return Err(part),
