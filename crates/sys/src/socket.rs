@@ -142,6 +142,11 @@ pub fn connect_on(fd: &OwnedFd, address: &SocketAddr, timeout: Duration) -> io::
     crate::fd::nonblocking(fd, false)
 }
 
+/// Whether `error` says that this machine has no sockets of the family that was asked for.
+pub fn is_unknown_family(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+}
+
 /// The address of the other side.
 ///
 /// # Errors
