@@ -94,11 +94,6 @@ pub(crate) fn interface(name: &[u8]) -> u32 {
         .unwrap_or(0)
 }
 
-/// Whether this machine has no IPv6 at all.
-pub(crate) fn is_without_ipv6(error: &io::Error) -> bool {
-    base::die::system_text(error) == "address family not supported"
-}
-
 /// A mapped address of an IPv6 socket as the IPv4 address that it is.
 pub(crate) fn plain(address: &SocketAddr) -> SocketAddr {
     let ip = sys::socket::unmapped(address.ip());

@@ -1,5 +1,6 @@
 //! Names of addresses, from the DNS.
 
+use std::cell::OnceCell;
 use std::net::Ipv6Addr;
 
 use base::Bytes;
@@ -16,24 +17,22 @@ pub(crate) enum Belief {
     Paranoid,
 }
 
-/// Looks names up; without a resolver there are none.
+/// Looks names up in the resolvers of this machine; without any there are no names. Nothing is read before the first
+/// question.
+#[derive(Debug, Default)]
 pub(crate) struct Names {
-    resolver: Option<Resolver>,
+    resolver: OnceCell<Option<Resolver>>,
 }
 
 impl Names {
-    /// Asks the resolvers of this machine.
-    pub(crate) fn new() -> Names {
-        Names {
-            resolver: Resolver::from_system().ok(),
-        }
-    }
-
     /// The first name of `ip`; `None` if there is none or nobody can tell.
     ///
     /// Waits   at most the time of one question, or three with `Paranoid`.
     pub(crate) fn of(&self, ip: Ipv6Addr, belief: Belief) -> Option<Bytes> {
-        let resolver = self.resolver.as_ref()?;
+        let resolver = self
+            .resolver
+            .get_or_init(|| Resolver::from_system().ok())
+            .as_ref()?;
         let names = resolver.ptr(unmapped(ip.into())).ok()?;
         let name = names.into_iter().next().filter(|n| !n.is_empty())?;
         (belief == Belief::Any || agrees(resolver, &name, ip)).then_some(name)

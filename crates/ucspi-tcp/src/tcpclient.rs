@@ -42,7 +42,7 @@ fn run(settings: &Settings) -> Result<(), Die> {
 }
 
 fn find_out(settings: &Settings, socket: &OwnedFd) -> Result<Connection, Die> {
-    let names = Names::new();
+    let names = Names::default();
     let local = sys::socket::local(socket)
         .map(|a| plain(&a))
         .map_err(|e| Die::unable("get local address", &e))?;

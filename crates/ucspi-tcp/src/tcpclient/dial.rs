@@ -10,7 +10,7 @@ use base::die::system_text;
 use net::ucspi::{self, Form};
 
 use super::settings::{Families, Settings};
-use crate::host::{self, NoAddress, is_without_ipv6, no_address};
+use crate::host::{self, NoAddress, no_address};
 use crate::options::Verbosity;
 
 /// Writes `tcpclient: TEXT` on descriptor 2.
@@ -84,7 +84,7 @@ fn attempt(
     let (mut local, mut remote) = ends(settings, ip, port);
     let socket = match sys::socket::bound(&local) {
         // This machine has no IPv6, but its own address has an IPv4 twin.
-        Err(e) if is_without_ipv6(&e) => {
+        Err(e) if sys::socket::is_unknown_family(&e) => {
             if settings.local_ip.is_none() && ip == Ipv6Addr::LOCALHOST {
                 local = (Ipv4Addr::UNSPECIFIED, settings.local_port).into();
                 remote = (Ipv4Addr::LOCALHOST, port).into();

@@ -8,7 +8,7 @@ use base::Die;
 use sys::socket::Families;
 
 use super::settings::{Settings, Sockets};
-use crate::host::{self, NoAddress, is_without_ipv6, no_address};
+use crate::host::{self, NoAddress, no_address};
 
 /// Where to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(super) fn listen(settings: &Settings, place: &Place, port: u16) -> Result<Ow
             bind(settings, &four(Ipv4Addr::UNSPECIFIED))
         }
         Place::Everywhere => bind(settings, &six(Ipv6Addr::UNSPECIFIED)).or_else(|e| {
-            if is_without_ipv6(&e) {
+            if sys::socket::is_unknown_family(&e) {
                 bind(settings, &four(Ipv4Addr::UNSPECIFIED))
             } else {
                 Err(e)

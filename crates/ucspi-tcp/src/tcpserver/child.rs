@@ -37,7 +37,11 @@ pub(super) struct Visitor {
 }
 
 /// Why there is no program: the reason, for the log.
-type Dropped = String;
+type Dropped = Bytes;
+
+fn unable(what: &[u8], why: &str) -> Dropped {
+    [b"unable to ", what, b": ", why.as_bytes()].concat()
+}
 
 /// Becomes the program. The result is the exit code when that is not possible.
 pub(super) fn run(settings: &Settings, visitor: &Visitor) -> u8 {
@@ -47,7 +51,10 @@ pub(super) fn run(settings: &Settings, visitor: &Visitor) -> u8 {
     match serve(settings, visitor) {
         Ok(code) => code,
         Err(why) => {
-            warn(settings, format!("dropping connection, {why}"));
+            warn(
+                settings,
+                [b"dropping connection, ", why.as_slice()].concat(),
+            );
             DROPPED
         }
     }
@@ -87,15 +94,15 @@ fn prepare_socket(settings: &Settings, socket: &OwnedFd) -> Result<(), Dropped> 
         &mut Timed::new(socket.as_fd(), BANNER_TIME),
         &settings.banner,
     )
-    .map_err(|e| format!("unable to print banner: {}", system_text(&e)))
+    .map_err(|e| unable(b"print banner", &system_text(&e)))
 }
 
 fn find_out(settings: &Settings, visitor: &Visitor) -> Result<Connection, Dropped> {
     let (socket, remote) = (&visitor.socket, &visitor.address);
-    let local = sys::socket::local(socket)
-        .map_err(|e| format!("unable to get local address: {}", system_text(&e)))?;
+    let local =
+        sys::socket::local(socket).map_err(|e| unable(b"get local address", &system_text(&e)))?;
     let (local_ip, remote_ip) = (mapped(local.ip()), mapped(remote.ip()));
-    let names = Names::new();
+    let names = Names::default();
     let local_name = settings
         .local_name
         .clone()
@@ -147,11 +154,10 @@ fn judge(settings: &Settings, connection: &Connection, ip: &str) -> Result<Rulin
         host: connection.remote.host.as_deref(),
         info: connection.info.as_deref(),
     };
-    let shown = String::from_utf8_lossy(path);
-    let unable = |why: &str| format!("unable to read {shown}: {why}");
-    match look(path, &client).map_err(|why| unable(&why))? {
+    let unreadable = |why: &str| unable(&[b"read ", path.as_slice()].concat(), why);
+    match look(path, &client).map_err(|why| unreadable(&why))? {
         Found::Rule(rule) => Ok(apply(&rule.data)),
-        Found::NoFile if !settings.rules_may_miss => Err(unable("file does not exist")),
+        Found::NoFile if !settings.rules_may_miss => Err(unreadable("file does not exist")),
         Found::NoFile | Found::Default => Ok(Ruling::Allowed(Vec::new())),
     }
 }
@@ -204,7 +210,7 @@ fn become_program(
     variables: Vec<Change>,
 ) -> Dropped {
     let Some((program, args)) = settings.program.split_first() else {
-        return "no program".to_owned();
+        return b"no program".to_vec();
     };
     let changes = ucspi::of_server(connection, settings.form)
         .into_iter()
@@ -218,6 +224,8 @@ fn become_program(
         .fd(1, socket);
     let _ = signal::default(Signal::SIGPIPE);
     let error = spawn.exec();
-    let shown = String::from_utf8_lossy(program);
-    format!("unable to run {shown}: {}", system_text(&error))
+    unable(
+        &[b"run ", program.as_slice()].concat(),
+        &system_text(&error),
+    )
 }

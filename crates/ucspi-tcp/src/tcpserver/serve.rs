@@ -75,19 +75,17 @@ impl<'a> Server<'a> {
         }
         let pause = (self.health == Health::Short).then_some(PAUSE);
         match sys::poll::wait(&mut list, pause) {
-            Ok(0) => {
-                // The pause is over. Accept tells whether things are better, and then the warning may come again.
-                if !full {
-                    self.accept();
-                }
-            }
-            Ok(_) => {
-                if list.get(1).is_some_and(Wait::is_ready) {
-                    self.accept();
-                }
-            }
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(()),
             Err(e) => return Err(Die::unable("wait for connections", &e)),
+        }
+        // After a pause, or when a child has ended meanwhile, accept itself tells whether things are better.
+        let worth_trying = match self.health {
+            Health::Good => list.get(1).is_some_and(Wait::is_ready),
+            Health::Short => !full,
+        };
+        if worth_trying {
+            self.accept();
         }
         Ok(())
     }
