@@ -8,6 +8,7 @@ use kit::{Run, Scratch, program};
 use sys::process::End;
 use sys::signal::Signal;
 
+use crate::fake_dns::{FakeDns, Record};
 use crate::server::{Server, rules};
 
 const ENV: &str = "env | grep -E '^(TCP|PROTO)' | grep -v PORT | sort";
@@ -374,12 +375,12 @@ fn it_serves_inside_a_small_data_limit() {
     );
     let run = Run::new("sh")
         .env("TCPSERVER", program("tcpserver").to_str().unwrap())
-        .env("DNSCACHEIP", "127.0.0.1:9")
+        .env("DNSCACHEIP", &dns.address())
         .args(["-c", "ulimit -d 928; exec $TCPSERVER \"$@\"", "sh"]);
     let words = ["-vR", "-c40", "-p", "-x", "smtp.cdb", "0", "0", "sh", "-c"];
-    let script = ["ulimit -d; echo ${RELAYCLIENT-unset}"];
+    let script = ["ulimit -d; echo $TCPREMOTEHOST${RELAYCLIENT-unset}"];
     let server = Server::start_as(&scratch, run, &[&words[..], &script[..]].concat());
-    assert_eq!(server.get("127.0.0.1"), "928\n\n");
+    assert_eq!(server.get("127.0.0.1"), "928\nme.test\n");
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.daemon.pid())).unwrap();
     let data = status.lines().find(|l| l.starts_with("VmData")).unwrap();
     let kib: u64 = data.split_whitespace().nth(1).unwrap().parse().unwrap();
