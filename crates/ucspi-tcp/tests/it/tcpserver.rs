@@ -373,6 +373,10 @@ fn it_serves_inside_a_small_data_limit() {
         "smtp.cdb",
         "127.:allow,RELAYCLIENT=\"\"\n:allow\n",
     );
+    let dns = FakeDns::start(vec![
+        Record::Ptr("1.0.0.127.in-addr.arpa", "me.test"),
+        Record::A("me.test", [127, 0, 0, 1]),
+    ]);
     let run = Run::new("sh")
         .env("TCPSERVER", program("tcpserver").to_str().unwrap())
         .env("DNSCACHEIP", &dns.address())
