@@ -16,13 +16,19 @@ static SIGPIPE_WAS_IGNORED: AtomicI32 = AtomicI32::new(0);
 /// Runs before the Rust runtime, which opens /dev/null in place of closed standard descriptors and ignores
 /// SIGPIPE: both would hide from a program what its caller gave it.
 extern "C" fn look() {
-    let mut open = 0u64;
-    for number in 0..64 {
-        // SAFETY: F_GETFD only asks; a closed descriptor gives -1.
-        if unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0 {
-            open |= 1 << number;
-        }
+    let mut list = [const { libc::pollfd { fd: 0, events: 0, revents: 0 } }; 64];
+    for (entry, number) in list.iter_mut().zip(0..) {
+        entry.fd = number;
     }
+    // One call for all: a closed descriptor gives POLLNVAL. More entries than the limit of open files are refused, so
+    // under a small limit fewer are asked for; above it nothing can be open but what was opened before it was lowered.
+    let mut count: libc::nfds_t = 64;
+    // SAFETY: `list` has at least `count` entries; a timeout of 0 does not wait.
+    while count > 0 && unsafe { libc::poll(list.as_mut_ptr(), count, 0) } < 0 {
+        count /= 2;
+    }
+    let asked = list.iter().take(usize::try_from(count).unwrap_or(0));
+    let open = asked.filter(|e| e.revents & libc::POLLNVAL == 0).fold(0u64, |open, e| open | 1 << e.fd);
     OPEN_AT_START.store(open, Ordering::Relaxed);
     // SAFETY: sigaction with a null new action only reads; `old` is a plain C struct, valid when zeroed.
     unsafe {
