@@ -167,7 +167,11 @@ impl Answer {
         })
     }
 
-    pub(crate) fn addresses(&self) -> Result<Vec<IpAddr>, Trouble> {
+    /// The addresses, each once.
+    ///
+    /// # Errors
+    /// `NoData` when there are none; `Temporary` when one cannot be read.
+    pub fn addresses(&self) -> Result<Vec<IpAddr>, Trouble> {
         self.collect(|record| {
             if let Some(v4) = record.to_record::<A>().ok()? {
                 return Some(v4.data().addr().into());
@@ -183,7 +187,11 @@ impl Answer {
         })
     }
 
-    pub(crate) fn txt(&self) -> Result<Vec<Bytes>, Trouble> {
+    /// The texts: one for each TXT record, its strings joined.
+    ///
+    /// # Errors
+    /// `NoData` when there are none; `Temporary` when one cannot be read.
+    pub fn txt(&self) -> Result<Vec<Bytes>, Trouble> {
         self.collect(|record| {
             let data = record.to_record::<Txt<_>>().ok()??.into_data();
             Some(data.iter().flatten().copied().collect())

@@ -11,6 +11,7 @@
 //! djb's programs. One question waits at most `QUESTION_TIME`.
 
 mod answer;
+mod batch;
 mod name;
 mod servers;
 mod transport;
@@ -21,11 +22,14 @@ mod tests;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use base::Bytes;
 use domain::base::Rtype;
 
 pub use answer::Answer;
+pub use batch::Batch;
+pub use domain::base::Rtype as Kind;
 pub use transport::QUESTION_TIME;
 
 /// Why a question has no answer.
@@ -109,6 +113,15 @@ impl Resolver {
             .filter(|_| !host.is_empty())
             .ok_or(Trouble::NoName)?;
         transport::ask(&self.servers, self.trusted, &name, kind)
+    }
+
+    /// Asks many questions at once; what has no answer at `end` is temporary trouble.
+    pub fn ask_all(
+        &self,
+        questions: impl IntoIterator<Item = (Bytes, Kind)>,
+        end: Instant,
+    ) -> Batch<'_> {
+        Batch::new(self, questions, end)
     }
 
     /// The mail exchangers of `host`, best first, each once. Equal ones stand in the order of the answer.

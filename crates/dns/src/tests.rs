@@ -319,3 +319,81 @@ fn no_packet_breaks_the_reader() {
         }
     }
 }
+
+#[test]
+fn questions_asked_together_wait_together() {
+    let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let zone: Vec<(String, Record)> = (0..200)
+        .map(|n| (format!("n{n}.test"), Record::Txt(vec![b'x'; n])))
+        .collect();
+    let dns = Dns::start(zone.iter().map(|(n, r)| (n.as_str(), r.clone())));
+    let resolver = Resolver::new(vec![silent.local_addr().unwrap(), dns.address()], false);
+    let start = Instant::now();
+    let questions = (0..200).map(|n| (format!("n{n}.test").into_bytes(), Rtype::TXT));
+    let mut batch = resolver.ask_all(questions, start + Duration::from_secs(20));
+    for n in (0..200).rev() {
+        let texts = batch.take(n).and_then(|a| a.txt()).unwrap();
+        assert_eq!(texts, [vec![b'x'; n]]);
+    }
+    assert!(start.elapsed() < Duration::from_secs(10));
+    assert!(matches!(batch.take(0), Err(Trouble::Temporary(_))));
+    assert!(matches!(batch.take(200), Err(Trouble::Temporary(_))));
+}
+
+#[test]
+fn a_batch_ends_when_its_time_is_over() {
+    let dns = Dns::start([
+        ("good.test", Record::address("192.0.2.1")),
+        ("silent.test", Record::Silent),
+        ("fail.test", Record::Fail),
+        ("long.test", Record::Txt(vec![b'x'; 3000])),
+    ]);
+    let resolver = resolver(&dns);
+    let start = Instant::now();
+    let questions = [
+        (&b"silent.test"[..], Rtype::A),
+        (b"good.test", Rtype::A),
+        (b"nosuch.test", Rtype::A),
+        (b"fail.test", Rtype::A),
+        (b"a..b", Rtype::A),
+        (b"", Rtype::A),
+        (b"good.test", Rtype::TXT),
+        (b"long.test", Rtype::TXT),
+    ];
+    let questions = questions.map(|(name, kind)| (name.to_vec(), kind));
+    let mut batch = resolver.ask_all(questions, start + Duration::from_millis(300));
+    let good = batch.take(1).and_then(|a| a.addresses());
+    assert_eq!(good, Ok(vec!["192.0.2.1".parse().unwrap()]));
+    assert_eq!(batch.take(2).err(), Some(Trouble::NoName));
+    assert!(matches!(batch.take(3), Err(Trouble::Temporary(_))));
+    assert_eq!(batch.take(4).err(), Some(Trouble::NoName));
+    assert_eq!(batch.take(5).err(), Some(Trouble::NoName));
+    let none = batch.take(6).and_then(|a| a.txt());
+    assert_eq!(none, Err(Trouble::NoData));
+    let long = batch.take(7).and_then(|a| a.txt());
+    assert_eq!(long, Ok(vec![vec![b'x'; 3000]]));
+    let silent = Trouble::Temporary("timed out".to_owned());
+    assert_eq!(batch.take(0).err(), Some(silent));
+    assert!(start.elapsed() < Duration::from_secs(3));
+    let nobody = Resolver::new(Vec::new(), false);
+    let mut batch = nobody.ask_all([(b"a.test".to_vec(), Rtype::A)], start);
+    assert!(matches!(batch.take(0), Err(Trouble::Temporary(_))));
+}
+
+#[test]
+fn a_batch_asks_again_without_edns_and_passes_over_strays() {
+    let old = hostile(|query, _| {
+        if query.get(11) == Some(&1) {
+            return vec![reply(query, 1, &[])];
+        }
+        let mut stray = reply(query, 3, &[]);
+        stray[0] ^= 1;
+        let data = ("a.test".to_owned(), 1, vec![192, 0, 2, 7]);
+        vec![b"x".to_vec(), stray, reply(query, 0, &[data])]
+    });
+    let resolver = Resolver::new(vec![old], false);
+    let end = Instant::now() + Duration::from_secs(5);
+    let mut batch = resolver.ask_all([(b"a.test".to_vec(), Rtype::A)], end);
+    let found = batch.take(0).and_then(|a| a.addresses());
+    assert_eq!(found, Ok(vec!["192.0.2.7".parse().unwrap()]));
+}

@@ -14,7 +14,7 @@ use crate::answer::{self, Answer, Edns, Reply};
 /// One question waits at most so long, whatever the resolvers do.
 pub const QUESTION_TIME: Duration = Duration::from_secs(45);
 /// How long each resolver gets in each round over all of them.
-const ROUNDS: [Duration; 3] = [
+pub(crate) const ROUNDS: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(4),
     Duration::from_secs(10),
@@ -22,9 +22,9 @@ const ROUNDS: [Duration; 3] = [
 /// How long one talk over TCP may take.
 const TCP_TIME: Duration = Duration::from_secs(10);
 /// Packets that do not belong to the query, before the query is given up: a forger gets no more guesses at one number.
-const STRAY_LIMIT: usize = 50;
+pub(crate) const STRAY_LIMIT: usize = 50;
 /// The largest packet over UDP that is read, bytes; more than we ask for.
-const UDP_LIMIT: usize = 4096;
+pub(crate) const UDP_LIMIT: usize = 4096;
 /// How often a random port is tried before the kernel chooses one.
 const PORT_TRIES: usize = 10;
 
@@ -77,7 +77,11 @@ fn ask_one(
     Ok(reply)
 }
 
-fn fresh_query(name: &Name<Vec<u8>>, kind: Rtype, edns: Edns) -> io::Result<(u16, Bytes)> {
+pub(crate) fn fresh_query(
+    name: &Name<Vec<u8>>,
+    kind: Rtype,
+    edns: Edns,
+) -> io::Result<(u16, Bytes)> {
     let [id, ..] = random_pair()?;
     let query = answer::query(id, name, kind, edns).map_err(|_| ErrorKind::InvalidInput)?;
     Ok((id, query))
@@ -92,7 +96,7 @@ fn random_pair() -> io::Result<[u16; 2]> {
 }
 
 /// A socket that takes packets from `server` only, at a random port of ours.
-fn open(server: &SocketAddr) -> io::Result<UdpSocket> {
+pub(crate) fn open(server: &SocketAddr) -> io::Result<UdpSocket> {
     let any = |port: u16| -> SocketAddr {
         match server {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, port).into(),
@@ -139,7 +143,7 @@ fn over_udp(
     Err(io::Error::other("stray answers"))
 }
 
-fn over_tcp(
+pub(crate) fn over_tcp(
     server: &SocketAddr,
     name: &Name<Vec<u8>>,
     kind: Rtype,
