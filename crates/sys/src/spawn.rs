@@ -28,6 +28,7 @@ pub struct Spawn<'a> {
     dir: Option<Vec<u8>>,
     new_session: bool,
     new_group: bool,
+    own_pid: Option<Vec<u8>>,
 }
 
 /// The whole environment of this process, as bytes.
@@ -52,6 +53,7 @@ impl<'a> Spawn<'a> {
             dir: None,
             new_session: false,
             new_group: false,
+            own_pid: None,
         }
     }
 
@@ -162,6 +164,14 @@ impl<'a> Spawn<'a> {
         self
     }
 
+    /// Sets one variable of the child to the child's own process id, in decimal: the `LISTEN_PID` of handed sockets.
+    #[must_use]
+    pub fn own_pid(mut self, name: impl AsRef<[u8]>) -> Self {
+        self = self.unset(name.as_ref());
+        self.own_pid = Some(name.as_ref().to_vec());
+        self
+    }
+
     fn prepare(&self) -> io::Result<Prepared> {
         let args = self
             .args
@@ -211,7 +221,15 @@ impl<'a> Spawn<'a> {
         Ok(Prepared {
             dir: self.dir.as_ref().map(|d| c_string(d)).transpose()?,
             arg_pointers: pointers(&args),
-            env_pointers: pointers(&env),
+            env_pointers: pointers(&env)
+                .into_iter()
+                .chain([std::ptr::null()])
+                .collect(),
+            own_pid: self
+                .own_pid
+                .as_ref()
+                .map(|name| OwnPid::new(name))
+                .transpose()?,
             raised: vec![-1; fds.len()],
             _args: args,
             _env: env,
@@ -263,6 +281,45 @@ impl<'a> Spawn<'a> {
     }
 }
 
+/// A variable of the environment that the child fills in: `NAME=`, digits and a NUL.
+struct OwnPid {
+    text: Vec<u8>,
+    digits_at: usize,
+}
+
+impl OwnPid {
+    /// Digits of the largest process id.
+    const DIGITS: usize = 10;
+
+    fn new(name: &[u8]) -> io::Result<OwnPid> {
+        let mut text = c_string(name)?.into_bytes();
+        text.push(b'=');
+        let digits_at = text.len();
+        text.resize(digits_at + Self::DIGITS + 1, 0);
+        Ok(OwnPid { text, digits_at })
+    }
+
+    /// Writes the digits, without allocating.
+    fn fill(&mut self, pid: u32) -> *const libc::c_char {
+        let mut digits = [0u8; Self::DIGITS];
+        let mut rest = pid;
+        let mut count = 0;
+        for place in digits.iter_mut().rev() {
+            *place = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            count += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        let from = digits.iter().skip(Self::DIGITS - count);
+        for (place, digit) in self.text.iter_mut().skip(self.digits_at).zip(from) {
+            *place = *digit;
+        }
+        self.text.as_ptr().cast()
+    }
+}
+
 fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
     list.iter()
         .map(|s| s.as_ptr())
@@ -274,7 +331,9 @@ fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
 struct Prepared {
     files: Vec<CString>,
     arg_pointers: Vec<*const libc::c_char>,
+    /// One place more than needed, for `own_pid`.
     env_pointers: Vec<*const libc::c_char>,
+    own_pid: Option<OwnPid>,
     _args: Vec<CString>,
     _env: Vec<CString>,
     fds: Vec<(RawFd, RawFd)>,
@@ -296,6 +355,12 @@ fn errno() -> libc::c_int {
 impl Prepared {
     /// Sets everything up and runs the program; on failure `error` tells. Only system calls: no allocation, no locks.
     fn run(&mut self) {
+        let place = self.env_pointers.len().saturating_sub(2);
+        if let (Some(own_pid), Some(place)) = (&mut self.own_pid, self.env_pointers.get_mut(place))
+        {
+            // SAFETY: asks for a number; unlike std, without a look at what the parent remembers.
+            *place = own_pid.fill(unsafe { libc::getpid() }.unsigned_abs());
+        }
         self.error = match self.set_up() {
             Ok(()) => self.execute(),
             Err(e) => e,
