@@ -7,6 +7,7 @@
 //! May use    base control sys
 //! Source     qmail-queue(8), qmail-queue(5); docs/architecture.md
 
+pub mod frames;
 pub mod intake;
 pub mod names;
 pub mod record;
