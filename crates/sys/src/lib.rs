@@ -18,6 +18,7 @@ pub mod lock;
 pub mod poll;
 pub mod process;
 pub mod random;
+pub mod sandbox;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

@@ -1,0 +1,264 @@
+//! Which system calls belong to which promise.
+//!
+//! Both the C libraries of Linux are served: one makes a plain `open` where the other makes an `openat`.
+
+use libc::c_long;
+
+use super::{Access, Network, Promises};
+
+/// What happens to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Allow,
+    /// fails as if the kernel did not have it, so that a library falls back to what is allowed
+    Refuse,
+    /// ends the process: nothing but an intruder makes this call
+    Kill,
+    /// allowed if none of these bits is set in this argument, else `EACCES`
+    Without(u32, u32),
+    /// allowed if this argument is one of these numbers, else `EACCES`
+    OneOf(u32, &'static [u32]),
+    /// allowed if this argument is our process id, else `EACCES`
+    OwnProcess(u32),
+}
+
+/// What every program may do: use what it has, wait, look at itself, end.
+const ALWAYS: &[c_long] = &[
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_lseek,
+    libc::SYS_close,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_fcntl,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_pipe2,
+    libc::SYS_flock,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_sync_file_range,
+    libc::SYS_ftruncate,
+    libc::SYS_fadvise64,
+    libc::SYS_ppoll,
+    libc::SYS_pselect6,
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_futex,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigsuspend,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    libc::SYS_setitimer,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_gettimeofday,
+    libc::SYS_getrandom,
+    libc::SYS_getpid,
+    libc::SYS_getppid,
+    libc::SYS_gettid,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_uname,
+    libc::SYS_umask,
+    libc::SYS_sched_yield,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    // On sockets that a program was given.
+    libc::SYS_recvfrom,
+    libc::SYS_sendto,
+    libc::SYS_shutdown,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+];
+
+/// Those of them that only one kind of processor has.
+#[cfg(target_arch = "x86_64")]
+const ALWAYS_OLD: &[c_long] = &[
+    libc::SYS_stat,
+    libc::SYS_lstat,
+    libc::SYS_poll,
+    libc::SYS_select,
+    libc::SYS_dup2,
+    libc::SYS_pipe,
+    libc::SYS_alarm,
+    libc::SYS_time,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const ALWAYS_OLD: &[c_long] = &[];
+
+/// With paths: looking around in directories. `open` has a rule of its own.
+const LOOK: &[c_long] = &[
+    libc::SYS_getdents64,
+    libc::SYS_readlinkat,
+    libc::SYS_faccessat,
+    libc::SYS_fstatfs,
+];
+
+/// Removing names.
+const REMOVE: &[c_long] = &[libc::SYS_unlinkat];
+#[cfg(target_arch = "x86_64")]
+const REMOVE_OLD: &[c_long] = &[libc::SYS_unlink];
+#[cfg(not(target_arch = "x86_64"))]
+const REMOVE_OLD: &[c_long] = &[];
+
+/// Making, linking and moving files; the mode and times of an open one.
+const MAKE: &[c_long] = &[
+    libc::SYS_linkat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_fchmod,
+];
+#[cfg(target_arch = "x86_64")]
+const MAKE_OLD: &[c_long] = &[libc::SYS_link, libc::SYS_rename];
+#[cfg(not(target_arch = "x86_64"))]
+const MAKE_OLD: &[c_long] = &[];
+
+/// With sockets of one's own. Nobody listens.
+const CONNECT: &[c_long] = &[libc::SYS_connect];
+const DATAGRAMS: &[c_long] = &[
+    libc::SYS_bind,
+    libc::SYS_sendmsg,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmmsg,
+];
+
+/// Nothing but an intruder does these.
+const KILL: &[c_long] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_reboot,
+    libc::SYS_setuid,
+    libc::SYS_setgid,
+    libc::SYS_setreuid,
+    libc::SYS_setregid,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_setgroups,
+    libc::SYS_capset,
+];
+
+/// FIONBIO, FIONREAD and TCGETS: questions about a descriptor; nothing that acts on a terminal.
+const IOCTLS: &[u32] = &[0x5421, 0x541b, 0x5401];
+const INTERNET: &[u32] = &[libc::AF_INET as u32, libc::AF_INET6 as u32];
+const LOCAL: &[u32] = &[libc::AF_UNIX as u32];
+
+/// Bits of `open` that change something.
+const WRITING: u32 =
+    (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | (libc::O_TMPFILE & !libc::O_DIRECTORY))
+        as u32;
+/// Bits that make something new.
+const MAKING: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u32;
+/// Memory that could hold machine code.
+const CODE: u32 = libc::PROT_EXEC as u32;
+
+/// The verdict on every call that is not simply refused; each number once.
+pub(super) fn table(promises: &Promises) -> Vec<(u32, Verdict)> {
+    let mut table = Table(Vec::with_capacity(160));
+    table.all(ALWAYS, Verdict::Allow);
+    table.all(ALWAYS_OLD, Verdict::Allow);
+    table.all(KILL, Verdict::Kill);
+    table.one(libc::SYS_ioctl, Verdict::OneOf(1, IOCTLS));
+    table.one(libc::SYS_mmap, Verdict::Without(2, CODE));
+    table.one(libc::SYS_mprotect, Verdict::Without(2, CODE));
+    // Limits are to be read, so the pointer to new ones is null.
+    table.one(libc::SYS_prlimit64, Verdict::OneOf(2, &[0]));
+    // abort() ends us by a signal to ourselves.
+    table.one(libc::SYS_tgkill, Verdict::OwnProcess(0));
+
+    files(promises, &mut table);
+    match promises.network {
+        Network::None => {}
+        Network::Clients(_) => {
+            table.one(libc::SYS_socket, Verdict::OneOf(0, INTERNET));
+            table.all(CONNECT, Verdict::Allow);
+            table.all(DATAGRAMS, Verdict::Allow);
+        }
+        Network::Local => {
+            table.one(libc::SYS_socket, Verdict::OneOf(0, LOCAL));
+            table.all(CONNECT, Verdict::Allow);
+        }
+    }
+
+    table.0.sort_unstable_by_key(|(number, _)| *number);
+    table.0
+}
+
+fn files(promises: &Promises, table: &mut Table) {
+    if promises.paths.is_empty() {
+        return;
+    }
+    table.all(LOOK, Verdict::Allow);
+    let open = |flags: u32| {
+        if promises.reaches(Access::Make) {
+            Verdict::Allow
+        } else if promises.reaches(Access::Write) {
+            Verdict::Without(flags, MAKING)
+        } else {
+            Verdict::Without(flags, WRITING)
+        }
+    };
+    table.one(libc::SYS_openat, open(2));
+    #[cfg(target_arch = "x86_64")]
+    table.one(libc::SYS_open, open(1));
+    if promises.reaches(Access::Remove) || promises.reaches(Access::Make) {
+        table.all(REMOVE, Verdict::Allow);
+        table.all(REMOVE_OLD, Verdict::Allow);
+    }
+    if promises.reaches(Access::Make) {
+        table.all(MAKE, Verdict::Allow);
+        table.all(MAKE_OLD, Verdict::Allow);
+    }
+}
+
+struct Table(Vec<(u32, Verdict)>);
+
+impl Table {
+    fn one(&mut self, call: c_long, verdict: Verdict) {
+        // The numbers of both processors fit.
+        self.0
+            .extend(u32::try_from(call).ok().map(|n| (n, verdict)));
+    }
+
+    fn all(&mut self, calls: &[c_long], verdict: Verdict) {
+        for &call in calls {
+            self.one(call, verdict);
+        }
+    }
+}
