@@ -132,6 +132,27 @@ fn open_path(path: &[u8], flags: OFlag, mode: u32) -> io::Result<File> {
     Ok(fd.into())
 }
 
+/// Whether a call failed because the system or the file system has no such call.
+pub fn is_unsupported(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOSYS | libc::EINVAL | libc::EOPNOTSUPP)
+    )
+}
+
+/// Size and room of a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// bytes in all
+    pub bytes: u64,
+    /// bytes that an ordinary user may still use
+    pub bytes_free: u64,
+    /// inodes in all; 0 where they have no fixed number
+    pub files: u64,
+    /// inodes that an ordinary user may still use
+    pub files_free: u64,
+}
+
 /// Makes the content and the length of an open file (or the entries of an open directory) durable.
 ///
 /// # Errors
@@ -268,6 +289,36 @@ impl Dir {
     /// Renames, replacing what is there.
     pub fn rename(&self, name: &[u8], to: &Dir, new_name: &[u8]) -> io::Result<()> {
         nix::fcntl::renameat(&self.fd, name, &to.fd, new_name).map_err(crate::error)
+    }
+
+    /// Renames to a name that must be free: `AlreadyExists` if it is not.
+    ///
+    /// # Errors
+    /// `is_unsupported` knows the one of a file system that cannot do this in one step.
+    #[cfg(target_os = "linux")]
+    pub fn rename_new(&self, name: &[u8], to: &Dir, new_name: &[u8]) -> io::Result<()> {
+        let free = nix::fcntl::RenameFlags::RENAME_NOREPLACE;
+        nix::fcntl::renameat2(&self.fd, name, &to.fd, new_name, free).map_err(crate::error)
+    }
+
+    /// Renames to a name that must be free; this system cannot do so in one step.
+    #[cfg(not(target_os = "linux"))]
+    pub fn rename_new(&self, _: &[u8], _: &Dir, _: &[u8]) -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(libc::ENOSYS))
+    }
+
+    /// What is left of the file system of this directory.
+    // The widths of these fields differ between systems.
+    #[allow(clippy::unnecessary_cast, clippy::cast_lossless)]
+    pub fn space(&self) -> io::Result<Space> {
+        let raw = nix::sys::statvfs::fstatvfs(&self.fd).map_err(crate::error)?;
+        let block = (raw.fragment_size() as u64).max(1);
+        Ok(Space {
+            bytes: (raw.blocks() as u64).saturating_mul(block),
+            bytes_free: (raw.blocks_available() as u64).saturating_mul(block),
+            files: (raw.files() as u64),
+            files_free: (raw.files_available() as u64),
+        })
     }
 
     /// Removes a file's name.

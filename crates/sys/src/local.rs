@@ -1,0 +1,132 @@
+//! Stream sockets of this machine, named by a path, whose other side the kernel vouches for.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, accept4, bind,
+    getsockopt, listen as kernel_listen, setsockopt, socket, sockopt,
+};
+use nix::sys::time::TimeVal;
+
+/// Who connected, as the kernel noted it at that moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// effective user id
+    pub uid: u32,
+    /// effective group id
+    pub gid: u32,
+    /// process id; 0 where the kernel does not tell
+    pub pid: u32,
+}
+
+fn stream(flags: SockFlag) -> io::Result<OwnedFd> {
+    let flags = flags | SockFlag::SOCK_CLOEXEC;
+    socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(crate::error)
+}
+
+/// A socket listening at `path`, which must not exist; non-blocking, close-on-exec. The umask decides its mode: who may
+/// write to it may connect.
+///
+/// Units   a path has at most 107 bytes; `backlog` counts connections that the kernel may hold for us.
+pub fn listen(path: &[u8], backlog: u32) -> io::Result<OwnedFd> {
+    let fd = stream(SockFlag::SOCK_NONBLOCK)?;
+    bind(fd.as_raw_fd(), &UnixAddr::new(path).map_err(crate::error)?).map_err(crate::error)?;
+    let count = i32::try_from(backlog)
+        .unwrap_or(i32::MAX)
+        .min(libc::SOMAXCONN);
+    kernel_listen(&fd, Backlog::new(count).map_err(crate::error)?).map_err(crate::error)?;
+    Ok(fd)
+}
+
+/// Takes the next connection; non-blocking, close-on-exec.
+///
+/// # Errors
+/// `WouldBlock`: there is none.
+pub fn accept(listener: &impl AsRawFd) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let number = accept4(listener.as_raw_fd(), flags).map_err(crate::error)?;
+    // SAFETY: accept4 has just made this descriptor and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Who is on the other side.
+pub fn peer(fd: &OwnedFd) -> io::Result<Peer> {
+    let found = getsockopt(fd, sockopt::PeerCredentials).map_err(crate::error)?;
+    Ok(Peer {
+        uid: found.uid(),
+        gid: found.gid(),
+        pid: u32::try_from(found.pid()).unwrap_or(0),
+    })
+}
+
+fn time(limit: Duration) -> TimeVal {
+    TimeVal::new(
+        libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
+        limit.subsec_micros().into(),
+    )
+}
+
+/// Connects to the socket at `path`. It is blocking, close-on-exec.
+///
+/// Waits   connecting and every `send` at most `writing`, every read at most `reading`; then `WouldBlock`.
+///
+/// # Errors
+/// `NotFound`: no such name; `ConnectionRefused`: nobody listens there.
+pub fn connect(path: &[u8], writing: Duration, reading: Duration) -> io::Result<OwnedFd> {
+    let fd = stream(SockFlag::empty())?;
+    setsockopt(&fd, sockopt::SendTimeout, &time(writing)).map_err(crate::error)?;
+    setsockopt(&fd, sockopt::ReceiveTimeout, &time(reading)).map_err(crate::error)?;
+    let address = UnixAddr::new(path).map_err(crate::error)?;
+    nix::sys::socket::connect(fd.as_raw_fd(), &address).map_err(crate::error)?;
+    Ok(fd)
+}
+
+/// Sends once, as much as goes; a peer that has gone is an error, never a SIGPIPE.
+pub fn send(fd: &impl AsRawFd, bytes: &[u8]) -> io::Result<usize> {
+    nix::sys::socket::send(fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL).map_err(crate::error)
+}
+
+/// Ends a connection in both directions; the descriptor stays, and whoever waits for it wakes up.
+pub fn hang_up(fd: &impl AsRawFd) {
+    // Trouble means that the other side was faster.
+    let _ = nix::sys::socket::shutdown(fd.as_raw_fd(), Shutdown::Both);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_names_the_other_side() {
+        let path = std::env::temp_dir().join(format!("qmail-rs-local-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let name = path.as_os_str().as_encoded_bytes();
+        let second = Duration::from_secs(1);
+        assert_eq!(
+            connect(name, second, second).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+        let listener = listen(name, 5).unwrap();
+        assert_eq!(
+            accept(&listener).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+        let client = connect(name, second, Duration::from_millis(10)).unwrap();
+        let server = accept(&listener).unwrap();
+        assert_eq!(peer(&server).unwrap().uid, crate::ids::euid());
+        assert_eq!(peer(&server).unwrap().pid, std::process::id());
+        let silent = crate::fd::read(&client, &mut [0; 1]).unwrap_err();
+        assert_eq!(silent.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(send(&client, b"x").unwrap(), 1);
+        drop(server);
+        assert!(send(&client, b"x").is_err(), "and no signal");
+        drop(listener);
+        assert_eq!(
+            connect(name, second, second).unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
+        std::fs::remove_file(&path).unwrap();
+    }
+}
