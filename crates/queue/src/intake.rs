@@ -2,7 +2,7 @@
 //!
 //! The order is the promise (docs/architecture.md): the message and the envelope are written; their contents and the
 //! message's name are made durable; the envelope is linked into `todo`, which makes the message visible to qmail-send;
-//! `todo` is made durable; the trigger is pulled. A crash before the link leaves litter that qmail-clean sweeps; after
+//! `todo` is made durable; the trigger is pulled. The last two serve many messages at once. A crash before the link leaves litter that qmail-clean sweeps; after
 //! it, the whole message.
 //!
 //! Source  qmail-queue(8)
@@ -10,11 +10,12 @@
 mod draft;
 
 use std::io::{self, ErrorKind, Read};
+use std::ops::Deref;
 
 use base::Bytes;
 use sys::Dir;
 
-use crate::names::{Layout, MessageId};
+use crate::names::{Layout, MessageId, Part};
 use crate::record::ADDRESS_LIMIT;
 use draft::Draft;
 
@@ -74,18 +75,153 @@ pub struct Intake {
     queue: Dir,
     layout: Layout,
     pid: Dir,
+    held: Held,
 }
 
+/// Directories of the parts by bucket; none where they are opened when they are needed.
+#[derive(Debug, Default)]
+struct Held {
+    mess: Vec<Dir>,
+    intd: Vec<Dir>,
+    todo: Vec<Dir>,
+}
+
+/// A directory that is held anyway, or was opened for one message.
+#[derive(Debug)]
+enum Place<'a> {
+    Held(&'a Dir),
+    Opened(Dir),
+}
+
+impl Deref for Place<'_> {
+    type Target = Dir;
+
+    fn deref(&self) -> &Dir {
+        match self {
+            Place::Held(dir) => dir,
+            Place::Opened(dir) => dir,
+        }
+    }
+}
+
+/// Directories of one part that are held at most; a larger queue gets its directories opened for each message.
+const HELD_LIMIT: u64 = 512;
+
 impl Intake {
-    /// Opens the queue below the working directory (home).
+    /// Opens the queue below the working directory (home), for one message.
     ///
     /// # Errors
     /// The directory that could not be entered, as a fault.
     pub fn open() -> Result<Intake, Fault> {
-        let queue = Dir::open("queue").map_err(|_| Fault::Queue)?;
+        Intake::of(Dir::open("queue").map_err(|_| Fault::Queue)?)
+    }
+
+    /// Opens the queue below the working directory (home), and its directories too, for many messages.
+    ///
+    /// # Errors
+    /// The directory that could not be entered, as a fault.
+    pub fn open_for_many() -> Result<Intake, Fault> {
+        let mut intake = Intake::open()?;
+        intake.held = Held {
+            mess: intake.hold(Part::Mess).map_err(|_| Fault::Mess)?,
+            intd: intake.hold(Part::Intd).map_err(|_| Fault::Intd)?,
+            todo: intake.hold(Part::Todo).map_err(|_| Fault::Todo)?,
+        };
+        Ok(intake)
+    }
+
+    fn of(queue: Dir) -> Result<Intake, Fault> {
         let pid = queue.open_dir(b"pid").map_err(|_| Fault::Pid)?;
         let layout = Layout::read(&queue).map_err(|_| Fault::Mess)?;
-        Ok(Intake { queue, layout, pid })
+        let held = Held::default();
+        Ok(Intake {
+            queue,
+            layout,
+            pid,
+            held,
+        })
+    }
+
+    fn hold(&self, part: Part) -> io::Result<Vec<Dir>> {
+        if self.layout.is_split(part) && self.layout.split > HELD_LIMIT {
+            return Ok(Vec::new());
+        }
+        let open = |name: &Bytes| self.queue.open_dir(name);
+        self.layout.dirs(part).iter().map(open).collect()
+    }
+
+    fn held(&self, part: Part, id: MessageId) -> Option<&Dir> {
+        let dirs = match part {
+            Part::Mess => &self.held.mess,
+            Part::Intd => &self.held.intd,
+            _ => &self.held.todo,
+        };
+        let bucket = if self.layout.is_split(part) {
+            self.layout.bucket(id)
+        } else {
+            0
+        };
+        dirs.get(usize::try_from(bucket).ok()?)
+    }
+
+    /// The directory of one part of a message.
+    fn place(&self, part: Part, id: MessageId) -> io::Result<Place<'_>> {
+        match self.held(part, id) {
+            Some(dir) => Ok(Place::Held(dir)),
+            None => Ok(Place::Opened(
+                self.queue.open_dir(&self.layout.dir(part, id))?,
+            )),
+        }
+    }
+
+    /// A directory and the name of one part of a message in it.
+    fn name(&self, part: Part, id: MessageId) -> (&Dir, Bytes) {
+        match self.held(part, id) {
+            Some(dir) => (dir, id.to_string().into_bytes()),
+            None => (&self.queue, self.layout.path(part, id)),
+        }
+    }
+
+    /// The queue itself.
+    pub fn queue(&self) -> &Dir {
+        &self.queue
+    }
+
+    /// Begins a message that comes in pieces. Until it grows, nothing of it is on disk.
+    pub fn expect(&self, origin: &Origin) -> Incoming<'_> {
+        Incoming {
+            draft: Draft::new(self, origin),
+            grammar: Grammar::default(),
+            ended: false,
+        }
+    }
+
+    /// Makes published messages durable: once for all of them.
+    ///
+    /// Keeps   with `Ok`, a power cut cannot lose one of them.
+    ///
+    /// # Errors
+    /// `Fault::Todo`; see there.
+    pub fn settle(&self, batch: &[Published<'_>]) -> Result<(), Fault> {
+        let bucket = |p: &Published<'_>| {
+            if self.layout.is_split(Part::Todo) {
+                self.layout.bucket(p.id)
+            } else {
+                0
+            }
+        };
+        let mut seen = Vec::new();
+        let mut done = Ok(());
+        for published in batch {
+            let bucket = bucket(published);
+            if !seen.contains(&bucket) {
+                seen.push(bucket);
+                if published.todo.sync().is_err() {
+                    done = Err(Fault::Todo);
+                }
+            }
+        }
+        done
     }
 
     /// Takes one message: all of `message`, then one envelope from `envelope`.
@@ -103,15 +239,94 @@ impl Intake {
         message: &mut impl Read,
         envelope: &mut impl Read,
     ) -> Result<MessageId, Fault> {
-        let mut draft = Draft::begin(&self.queue, self.layout, &self.pid, origin)?;
-        draft.write(&origin.header)?;
-        copy(message, &mut draft)?;
-        draft.begin_envelope()?;
-        draft.write(format!("u{}\0p{}\0", origin.uid, origin.pid).as_bytes())?;
-        copy_envelope(envelope, &mut draft)?;
-        let id = draft.commit()?;
+        let mut incoming = self.expect(origin);
+        incoming.draft.start()?;
+        let mut piece = vec![0; PIECE];
+        loop {
+            let count = read(message, &mut piece)?;
+            if count == 0 {
+                break;
+            }
+            incoming.message(piece.get(..count).unwrap_or_default())?;
+        }
+        incoming.draft.start_envelope()?;
+        while !incoming.ended {
+            let count = read(envelope, &mut piece)?;
+            if count == 0 {
+                return Err(Fault::Read);
+            }
+            incoming.envelope(piece.get(..count).unwrap_or_default())?;
+        }
+        let published = incoming.publish()?;
+        self.settle(std::slice::from_ref(&published))?;
         pull_trigger(&self.queue);
-        Ok(id)
+        Ok(published.id)
+    }
+}
+
+/// A message on its way in. Dropped before `publish`, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    draft: Draft<'a>,
+    grammar: Grammar,
+    ended: bool,
+}
+
+/// A message that is visible to qmail-send, but not durably so before `Intake::settle`.
+#[derive(Debug)]
+pub struct Published<'a> {
+    id: MessageId,
+    todo: Place<'a>,
+}
+
+impl Published<'_> {
+    /// The number of the message.
+    pub fn id(&self) -> MessageId {
+        self.id
+    }
+}
+
+impl<'a> Incoming<'a> {
+    /// More of the message. Must come before `envelope`.
+    ///
+    /// # Errors
+    /// No place on disk for it; then it must be dropped.
+    pub fn message(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.draft.message(bytes)
+    }
+
+    /// More of the envelope; see `Intake::take` for its shape.
+    ///
+    /// # Errors
+    /// It is not one, or as `message`; then it must be dropped.
+    pub fn envelope(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        if self.ended {
+            return Ok(());
+        }
+        for (at, &byte) in bytes.iter().enumerate() {
+            if self.grammar.feed(byte)? {
+                self.ended = true;
+                return self.draft.envelope(bytes.get(..at).unwrap_or_default());
+            }
+        }
+        self.draft.envelope(bytes)
+    }
+
+    /// Bytes of it that are on disk already.
+    pub fn on_disk(&self) -> u64 {
+        self.draft.on_disk()
+    }
+
+    /// Makes the message durable, then visible to qmail-send. `Intake::settle` makes that durable too.
+    ///
+    /// # Errors
+    /// `Fault::Read` when the envelope has not ended; trouble with the disk.
+    pub fn publish(self) -> Result<Published<'a>, Fault> {
+        if self.ended {
+            self.draft.publish()
+        } else {
+            Err(Fault::Read)
+        }
     }
 }
 
@@ -133,17 +348,6 @@ fn read(input: &mut impl Read, piece: &mut [u8]) -> Result<usize, Fault> {
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             done => return done.map_err(|e| unread(&e)),
         }
-    }
-}
-
-fn copy(input: &mut impl Read, draft: &mut Draft<'_>) -> Result<(), Fault> {
-    let mut piece = vec![0; PIECE];
-    loop {
-        let count = read(input, &mut piece)?;
-        if count == 0 {
-            return Ok(());
-        }
-        draft.write(piece.get(..count).unwrap_or_default())?;
     }
 }
 
@@ -171,24 +375,6 @@ impl Grammar {
             (None, _) => return Err(Fault::Envelope),
         }
         Ok(false)
-    }
-}
-
-fn copy_envelope(input: &mut impl Read, draft: &mut Draft<'_>) -> Result<(), Fault> {
-    let mut grammar = Grammar::default();
-    let mut piece = vec![0; PIECE];
-    loop {
-        let count = read(input, &mut piece)?;
-        if count == 0 {
-            return Err(Fault::Read);
-        }
-        let piece = piece.get(..count).unwrap_or_default();
-        for (at, &byte) in piece.iter().enumerate() {
-            if grammar.feed(byte)? {
-                return draft.write(piece.get(..at).unwrap_or_default());
-            }
-        }
-        draft.write(piece)?;
     }
 }
 

@@ -1,13 +1,15 @@
-//! A message that is being written. Dropped before its `commit`, it leaves nothing behind.
+//! A message that is being written. Dropped before it is published, it leaves nothing behind.
+//!
+//! Small messages stay in memory until they are whole. The envelope's file is made when the message has ended.
 
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 
 use base::Bytes;
 use sys::Dir;
 
-use super::{Fault, Origin};
-use crate::names::{Layout, MessageId, Part};
+use super::{Fault, Intake, Origin, Place, Published};
+use crate::names::{MessageId, Part};
 
 /// How often a name in `pid` or a number is tried.
 const TRIES: u32 = 9;
@@ -15,62 +17,82 @@ const TRIES: u32 = 9;
 const BUFFER: usize = 64 * 1024;
 
 /// The files of a message on its way in.
+#[derive(Debug)]
 pub(super) struct Draft<'a> {
-    queue: &'a Dir,
-    layout: Layout,
-    id: MessageId,
-    mess: File,
+    intake: &'a Intake,
+    pid: u32,
+    now: i64,
+    named: Option<Named<'a>>,
     intd: Option<File>,
-    buffer: Bytes,
+    message: Bytes,
+    envelope: Bytes,
+    on_disk: u64,
     /// what a drop has to remove
     names: Names,
 }
 
+/// The message's own file.
+#[derive(Debug)]
+struct Named<'a> {
+    id: MessageId,
+    mess: File,
+    dir: Place<'a>,
+}
+
 /// Names that exist now and must not stay if the message is given up.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Names {
-    /// the message is visible: its names stay
+    /// none yet; or the message is visible, and its names stay
     None,
     Mess,
     MessAndIntd,
 }
 
 impl<'a> Draft<'a> {
+    /// In memory only.
+    pub(super) fn new(intake: &'a Intake, origin: &Origin) -> Draft<'a> {
+        Draft {
+            intake,
+            pid: origin.pid,
+            now: origin.now,
+            named: None,
+            intd: None,
+            message: origin.header.clone(),
+            envelope: format!("u{}\0p{}\0", origin.uid, origin.pid).into_bytes(),
+            on_disk: 0,
+            names: Names::None,
+        }
+    }
+
     /// Makes the message's file, which gives it its number and its name.
-    pub(super) fn begin(
-        queue: &'a Dir,
-        layout: Layout,
-        pid: &Dir,
-        origin: &Origin,
-    ) -> Result<Draft<'a>, Fault> {
+    pub(super) fn start(&mut self) -> Result<(), Fault> {
+        if self.named.is_some() {
+            return Ok(());
+        }
         // A number can be taken only in a queue that was copied. Files that were refused stay open until one fits,
         // so that their numbers do not come back.
         let mut refused = Vec::new();
         for sequence in 1..=TRIES {
-            let name = format!("{}.{}.{sequence}", origin.pid, origin.now).into_bytes();
-            let mess = match pid.create_new(&name, 0o644) {
+            let name = format!("{}.{}.{sequence}", self.pid, self.now).into_bytes();
+            let mess = match self.intake.pid.create_new(&name, 0o644) {
                 Ok(file) => file,
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
                 Err(_) => return Err(Fault::Pid),
             };
-            let found = link(queue, layout, pid, &name, &mess);
-            let unlinked = pid.unlink(&name);
-            match found {
-                Ok(Some(id)) => {
-                    let draft = Draft {
-                        queue,
-                        layout,
-                        id,
-                        mess,
-                        intd: None,
-                        buffer: Bytes::with_capacity(BUFFER),
-                        names: Names::Mess,
-                    };
-                    // From here on a drop cleans up.
-                    return unlinked.map_err(|_| Fault::Pid).map(|()| draft);
+            let found = name_it(self.intake, &name, &mess);
+            if !matches!(found, Ok(Some(_))) {
+                self.intake
+                    .pid
+                    .unlink(&name)
+                    .map_err(|_| found.as_ref().err().copied().unwrap_or(Fault::Pid))?;
+            }
+            match found? {
+                Some((id, dir)) => {
+                    self.named = Some(Named { id, mess, dir });
+                    self.names = Names::Mess;
+                    return Ok(());
                 }
-                Ok(None) => refused.push(mess),
-                Err(fault) => return Err(fault),
+                None => refused.push(mess),
             }
         }
         Err(if refused.is_empty() {
@@ -80,105 +102,132 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// More bytes: of the message, and after `begin_envelope` of the envelope.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        if self.buffer.len() + bytes.len() > BUFFER {
-            self.flush()?;
+    /// More of the message.
+    pub(super) fn message(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.message.extend_from_slice(bytes);
+        if self.message.len() >= BUFFER {
+            self.flush_message()?;
         }
-        if bytes.len() >= BUFFER {
-            return self.file().write_all(bytes).map_err(|_| Fault::Write);
-        }
-        self.buffer.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn file(&mut self) -> &mut File {
-        self.intd.as_mut().unwrap_or(&mut self.mess)
-    }
-
-    fn flush(&mut self) -> Result<(), Fault> {
-        let buffer = std::mem::take(&mut self.buffer);
-        let done = self.file().write_all(&buffer).map_err(|_| Fault::Write);
-        self.buffer = buffer;
-        self.buffer.clear();
-        done
+    fn flush_message(&mut self) -> Result<(), Fault> {
+        self.start()?;
+        if let Some(named) = &mut self.named {
+            write(&mut named.mess, &mut self.message, &mut self.on_disk)?;
+        }
+        Ok(())
     }
 
     /// Ends the message and makes the envelope's file.
-    pub(super) fn begin_envelope(&mut self) -> Result<(), Fault> {
-        self.flush()?;
-        sys::dir::start_sync(&self.mess);
-        let path = self.layout.path(Part::Intd, self.id);
-        self.intd = Some(
-            self.queue
-                .create_new(&path, 0o644)
-                .map_err(|_| Fault::Intd)?,
-        );
+    pub(super) fn start_envelope(&mut self) -> Result<(), Fault> {
+        if self.intd.is_some() {
+            return Ok(());
+        }
+        self.flush_message()?;
+        let named = self.named.as_ref().ok_or(Fault::Bug)?;
+        sys::dir::start_sync(&named.mess);
+        let (dir, name) = self.intake.name(Part::Intd, named.id);
+        self.intd = Some(dir.create_new(&name, 0o644).map_err(|_| Fault::Intd)?);
         self.names = Names::MessAndIntd;
         Ok(())
     }
 
-    /// Makes it durable, then visible, then durably visible.
-    pub(super) fn commit(mut self) -> Result<MessageId, Fault> {
-        self.flush()?;
+    /// More of the envelope.
+    pub(super) fn envelope(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.envelope.extend_from_slice(bytes);
+        if self.envelope.len() >= BUFFER {
+            self.flush_envelope()?;
+        }
+        Ok(())
+    }
+
+    fn flush_envelope(&mut self) -> Result<(), Fault> {
+        self.start_envelope()?;
+        if let Some(intd) = &mut self.intd {
+            write(intd, &mut self.envelope, &mut self.on_disk)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes written so far.
+    pub(super) fn on_disk(&self) -> u64 {
+        self.on_disk
+    }
+
+    /// Makes it durable, then visible.
+    pub(super) fn publish(mut self) -> Result<Published<'a>, Fault> {
+        self.flush_envelope()?;
+        let named = self.named.as_ref().ok_or(Fault::Bug)?;
         let intd = self.intd.as_ref().ok_or(Fault::Bug)?;
-        let named = self.open(Part::Mess, Fault::Mess)?;
-        let todo = self.open(Part::Todo, Fault::Todo)?;
+        let (id, intake) = (named.id, self.intake);
+        let todo = intake.place(Part::Todo, id).map_err(|_| Fault::Todo)?;
         // Both contents are on their way before the first is waited for: on a journalling file system they share a
         // commit, and so does the message's name.
         sys::dir::start_sync(intd);
         sys::dir::sync(intd).map_err(|_| Fault::Write)?;
-        sys::dir::sync(&self.mess).map_err(|_| Fault::Write)?;
-        named.sync().map_err(|_| Fault::Write)?;
+        sys::dir::sync(&named.mess).map_err(|_| Fault::Write)?;
+        named.dir.sync().map_err(|_| Fault::Write)?;
 
-        let path = self.layout.path(Part::Intd, self.id);
-        let name = self.id.to_string();
-        self.queue
-            .link(&path, &todo, name.as_bytes())
+        let (dir, name) = intake.name(Part::Intd, id);
+        dir.link(&name, &todo, id.to_string().as_bytes())
             .map_err(|_| Fault::Todo)?;
         // qmail-send may have it from here on, so nothing is taken back.
         self.names = Names::None;
-        todo.sync().map_err(|_| Fault::Todo)?;
-        Ok(self.id)
-    }
-
-    fn open(&self, part: Part, fault: Fault) -> Result<Dir, Fault> {
-        self.queue
-            .open_dir(&self.layout.dir(part, self.id))
-            .map_err(|_| fault)
+        Ok(Published { id, todo })
     }
 }
 
-/// Links a new file into `mess` by its number. `None`: that number is taken.
-fn link(
-    queue: &Dir,
-    layout: Layout,
-    pid: &Dir,
+/// Writes a buffer out and empties it.
+fn write(file: &mut File, buffer: &mut Bytes, on_disk: &mut u64) -> Result<(), Fault> {
+    file.write_all(buffer).map_err(|_| Fault::Write)?;
+    *on_disk = on_disk.saturating_add(buffer.len() as u64);
+    buffer.clear();
+    Ok(())
+}
+
+/// Moves a new file from `pid` into `mess`, by its number. `None`: that number is taken; the file stays in `pid`.
+fn name_it<'a>(
+    intake: &'a Intake,
     name: &[u8],
     mess: &File,
-) -> Result<Option<MessageId>, Fault> {
+) -> Result<Option<(MessageId, Place<'a>)>, Fault> {
     let stat = sys::dir::stat_fd(mess).map_err(|_| Fault::Pid)?;
     let id = MessageId::new(stat.ino).ok_or(Fault::Pid)?;
-    match pid.link(name, queue, &layout.path(Part::Mess, id)) {
-        Ok(()) => Ok(Some(id)),
+    let dir = intake.place(Part::Mess, id).map_err(|_| Fault::Mess)?;
+    match rename(&intake.pid, name, &dir, id.to_string().as_bytes()) {
+        Ok(()) => Ok(Some((id, dir))),
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(None),
         Err(_) => Err(Fault::Mess),
     }
 }
 
+/// Renames to a name that must be free; in two steps where the file system cannot do it in one.
+fn rename(from: &Dir, name: &[u8], to: &Dir, new_name: &[u8]) -> io::Result<()> {
+    match from.rename_new(name, to, new_name) {
+        Err(e) if sys::dir::is_unsupported(&e) => {}
+        done => return done,
+    }
+    from.link(name, to, new_name)?;
+    from.unlink(name).inspect_err(|_| {
+        let _ = to.unlink(new_name);
+    })
+}
+
 impl Drop for Draft<'_> {
     /// Removes the envelope first: a message without envelope is litter, an envelope without message is damage.
     fn drop(&mut self) {
-        if self.names == Names::MessAndIntd
-            && self
-                .queue
-                .unlink(&self.layout.path(Part::Intd, self.id))
-                .is_err()
-        {
+        let Some(named) = &self.named else {
             return;
+        };
+        if self.names == Names::MessAndIntd {
+            let (dir, name) = self.intake.name(Part::Intd, named.id);
+            if dir.unlink(&name).is_err() {
+                return;
+            }
         }
         if self.names != Names::None {
-            let _ = self.queue.unlink(&self.layout.path(Part::Mess, self.id));
+            let _ = named.dir.unlink(named.id.to_string().as_bytes());
         }
     }
 }

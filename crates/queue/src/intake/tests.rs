@@ -3,10 +3,7 @@ use kit::Home;
 
 /// An intake into a scratch home, without changing the working directory.
 fn intake(home: &Home) -> Intake {
-    let queue = Dir::open(home.join("queue")).unwrap();
-    let pid = queue.open_dir(b"pid").unwrap();
-    let layout = Layout::read(&queue).unwrap();
-    Intake { queue, layout, pid }
+    Intake::of(Dir::open(home.join("queue")).unwrap()).unwrap()
 }
 
 fn origin() -> Origin {
