@@ -1,6 +1,8 @@
 //! ucspi-tcp: run a program for each TCP connection.
 //!
-//! Programs   tcpserver(1) tcpclient(1) tcprules(1) tcprulescheck(1)
+//! Programs   tcpserver(1) tcpclient(1) tcprules(1) tcprulescheck(1) argv0(1) addcr(1) delcr(1) fixcrio(1)
+//!            recordio(1) rblsmtpd(1) mconnect-io(1); as scripts mconnect(1) tcpcat(1) who@(1) date@(1) finger@(1)
+//!            http@(1)
 //! Runs as    root until the port is bound, then -u and -g; the others as their caller
 //! Reads      rules.cdb, /etc/services, DNS, the ident server of the other host
 //! Writes     rules.cdb; the log on descriptor 2
@@ -9,11 +11,19 @@
 //!
 //! Exit codes: 0; 100 misuse, a bad rule, or a client that was denied; 111 trouble that may pass.
 
+mod adapter;
+mod argv0;
+mod crs;
+mod filter;
+mod fixcrio;
 mod host;
 mod ident;
+mod mconnect_io;
 mod names;
 mod options;
 mod port;
+mod rblsmtpd;
+mod recordio;
 mod rulefile;
 mod rules;
 mod ruletext;
@@ -22,6 +32,12 @@ mod tcprules;
 mod tcprulescheck;
 mod tcpserver;
 
+pub use argv0::argv0;
+pub use crs::{addcr, delcr};
+pub use fixcrio::fixcrio;
+pub use mconnect_io::mconnect_io;
+pub use rblsmtpd::rblsmtpd;
+pub use recordio::recordio;
 pub use tcpclient::tcpclient;
 pub use tcprules::tcprules;
 pub use tcprulescheck::tcprulescheck;
