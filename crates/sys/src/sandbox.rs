@@ -58,6 +58,17 @@ pub struct Promises {
     network: Network,
 }
 
+/// Which walls to raise, besides the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walls {
+    /// both
+    All,
+    /// a fifth of the cost of both; without it, system calls are not looked at
+    Landlock,
+    /// as on a kernel without Landlock
+    Seccomp,
+}
+
 /// The walls that stand, or that the kernel has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
@@ -130,12 +141,13 @@ impl Promises {
     /// A system call that breaks a promise fails (`EACCES`, or `ENOSYS` if no promise could ever cover it); the calls
     /// that only an intruder would make, `execve` and `ptrace` among them, end the process.
     pub fn enforce(&self) -> Level {
-        self.enforce_on(true)
+        self.enforce_with(Walls::All)
     }
 
-    /// As `enforce` on a kernel that has no Landlock. For tests.
-    pub fn enforce_without_landlock(&self) -> Level {
-        self.enforce_on(false)
+    /// As `enforce`, with some of the walls only: for a program whose every start counts, and for tests of kernels that
+    /// have less.
+    pub fn enforce_with(&self, walls: Walls) -> Level {
+        raise(self, walls)
     }
 
     fn reaches(&self, access: Access) -> bool {
@@ -183,30 +195,28 @@ fn control(option: libc::c_int, value: libc::c_ulong) -> bool {
 }
 
 #[cfg(target_os = "linux")]
-impl Promises {
-    fn enforce_on(&self, landlock: bool) -> Level {
-        limits();
-        let mut level = Level {
-            landlock: 0,
-            seccomp: false,
-        };
-        // Both walls ask for it: from here on no program gains rights by being run.
-        if !control(libc::PR_SET_NO_NEW_PRIVS, 1) {
-            return level;
-        }
-        if landlock {
-            level.landlock = landlock::restrict(self).unwrap_or(0);
-        }
-        level.seccomp = seccomp::restrict(self);
-        level
+fn raise(promises: &Promises, walls: Walls) -> Level {
+    limits();
+    let mut level = Level {
+        landlock: 0,
+        seccomp: false,
+    };
+    // Both walls ask for it: from here on no program gains rights by being run.
+    if !control(libc::PR_SET_NO_NEW_PRIVS, 1) {
+        return level;
     }
+    if walls != Walls::Seccomp {
+        level.landlock = landlock::restrict(promises).unwrap_or(0);
+    }
+    if walls != Walls::Landlock {
+        level.seccomp = seccomp::restrict(promises);
+    }
+    level
 }
 
 #[cfg(not(target_os = "linux"))]
-impl Promises {
-    fn enforce_on(&self, _: bool) -> Level {
-        level()
-    }
+fn raise(_: &Promises, _: Walls) -> Level {
+    level()
 }
 
 /// What this kernel has.
