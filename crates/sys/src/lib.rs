@@ -12,6 +12,7 @@
 pub mod dir;
 pub mod errno;
 pub mod fd;
+pub mod handover;
 pub mod ids;
 pub mod limit;
 pub mod local;

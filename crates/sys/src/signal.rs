@@ -85,6 +85,14 @@ pub fn woken() {
     }
 }
 
+/// Forgets the pipe of `wake` without closing it: in a fresh copy of the process its numbers will be those of other
+/// files, and a handler must not write there.
+pub(crate) fn forget_wake() {
+    WAKE_WRITE.store(-1, Ordering::SeqCst);
+    WAKE_READ.store(-1, Ordering::SeqCst);
+    CAUGHT.store(0, Ordering::SeqCst);
+}
+
 /// Holds `signal` back until `unblock`.
 pub fn block(signal: Signal) -> io::Result<()> {
     mask(SigmaskHow::SIG_BLOCK, signal)

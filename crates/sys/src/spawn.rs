@@ -347,6 +347,27 @@ struct Prepared {
     error: libc::c_int,
 }
 
+/// In a fresh copy of a process: handlers of the parent must not run here, so the signals that are caught become
+/// default (exec would do the same, but a signal may come before); ignored ones stay ignored; none is held back.
+pub(crate) fn default_signals() {
+    // SAFETY: system calls on plain structs, no allocation.
+    unsafe {
+        for number in 1..32 {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            if libc::sigaction(number, std::ptr::null(), &raw mut action) == 0
+                && action.sa_sigaction != libc::SIG_DFL
+                && action.sa_sigaction != libc::SIG_IGN
+            {
+                action.sa_sigaction = libc::SIG_DFL;
+                libc::sigaction(number, &raw const action, std::ptr::null_mut());
+            }
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
 fn errno() -> libc::c_int {
     // SAFETY: the thread's own errno.
     unsafe { *libc::__errno_location() }
@@ -434,23 +455,7 @@ impl Prepared {
 
     /// The part of a child that a spawn adds: signals as a fresh program expects them.
     fn child(&mut self) -> ! {
-        // SAFETY: system calls on plain structs. Handlers of the parent must not run in the child: the ones that are
-        // caught become default (exec would do the same, but a signal may come before); ignored ones stay ignored.
-        unsafe {
-            for number in 1..32 {
-                let mut action: libc::sigaction = std::mem::zeroed();
-                if libc::sigaction(number, std::ptr::null(), &raw mut action) == 0
-                    && action.sa_sigaction != libc::SIG_DFL
-                    && action.sa_sigaction != libc::SIG_IGN
-                {
-                    action.sa_sigaction = libc::SIG_DFL;
-                    libc::sigaction(number, &raw const action, std::ptr::null_mut());
-                }
-            }
-            let mut none: libc::sigset_t = std::mem::zeroed();
-            libc::sigemptyset(&raw mut none);
-            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-        }
+        default_signals();
         self.run();
         // SAFETY: ends the child; runs no code of ours.
         unsafe { libc::_exit(127) }
