@@ -115,12 +115,13 @@ const REMOVE_OLD: &[c_long] = &[libc::SYS_unlink];
 #[cfg(not(target_arch = "x86_64"))]
 const REMOVE_OLD: &[c_long] = &[];
 
-/// Making, linking and moving files; the mode and times of an open one.
+/// Making, linking and moving files; their modes, which Landlock does not look at.
 const MAKE: &[c_long] = &[
     libc::SYS_linkat,
     libc::SYS_renameat,
     libc::SYS_renameat2,
     libc::SYS_fchmod,
+    libc::SYS_fchmodat,
 ];
 #[cfg(target_arch = "x86_64")]
 const MAKE_OLD: &[c_long] = &[libc::SYS_link, libc::SYS_rename];
