@@ -104,6 +104,11 @@ impl Resolver {
         Resolver { servers, trusted }
     }
 
+    /// Who is asked, in this order.
+    pub fn servers(&self) -> &[SocketAddr] {
+        &self.servers
+    }
+
     /// Asks for records of one type, for callers that want to know whether the answer is authentic.
     ///
     /// # Errors
