@@ -1,6 +1,6 @@
 //! Which addresses to try, in which order.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use dns::{Mx, Resolver, Trouble};
@@ -24,27 +24,62 @@ pub(crate) struct Candidate {
     preference: u16,
 }
 
+/// What must be known of this machine before promises are made.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    /// unless the route is an address
+    resolver: Option<Resolver>,
+    /// our own addresses, if they matter
+    interfaces: Vec<IpAddr>,
+}
+
+impl Machine {
+    /// Reads what `find` will need for this route.
+    pub(crate) fn look(route: &Route) -> Result<Machine, Verdict> {
+        let resolver = match route::literal(&route.host) {
+            Some(_) => None,
+            None => Some(Resolver::from_system().map_err(|_| report::system())?),
+        };
+        // The administrator may send mail anywhere, even to ourselves.
+        let interfaces = if route.way == Way::Direct {
+            Vec::new()
+        } else {
+            sys::socket::interfaces().map_err(|_| report::system())?
+        };
+        Ok(Machine {
+            resolver,
+            interfaces,
+        })
+    }
+
+    /// The ports of the resolvers, which take questions over TCP too.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = u16> {
+        let servers = self.resolver.iter().flat_map(|r| r.servers());
+        servers.map(SocketAddr::port)
+    }
+}
+
 /// The addresses of a route, best first, none of them our own.
 ///
 /// # Errors
 /// The verdict when there is none.
-pub(crate) fn find(route: &Route) -> Result<Vec<Candidate>, Verdict> {
+pub(crate) fn find(route: &Route, machine: &Machine) -> Result<Vec<Candidate>, Verdict> {
     let all = match route::literal(&route.host) {
         Some(address) => vec![Candidate {
             address,
             preference: 0,
         }],
-        None => look_up(route)?,
+        None => look_up(route, machine.resolver.as_ref())?,
     };
     if all.is_empty() {
         return Err(report::no_exchanger());
     }
-    // The administrator may send mail anywhere, even to ourselves.
     if route.way == Way::Direct {
         return Ok(all);
     }
-    let interfaces = sys::socket::interfaces().map_err(|_| report::system())?;
-    let foreign = before_me(all, |address| is_mine(&interfaces, address, route.port));
+    let foreign = before_me(all, |address| {
+        is_mine(&machine.interfaces, address, route.port)
+    });
     if foreign.is_empty() {
         return Err(report::best_is_me());
     }
@@ -71,11 +106,11 @@ fn is_mine(interfaces: &[IpAddr], address: IpAddr, port: u16) -> bool {
     address.is_unspecified() || is_loopback || interfaces.contains(&address)
 }
 
-fn look_up(route: &Route) -> Result<Vec<Candidate>, Verdict> {
-    let resolver = Resolver::from_system().map_err(|_| report::system())?;
+fn look_up(route: &Route, resolver: Option<&Resolver>) -> Result<Vec<Candidate>, Verdict> {
+    let resolver = resolver.ok_or_else(report::system)?;
     if route.way == Way::Exchangers {
         match resolver.mx(&route.host) {
-            Ok(list) => return exchangers(&resolver, list),
+            Ok(list) => return exchangers(resolver, list),
             Err(Trouble::NoData) => {}
             Err(trouble) => return Err(not_found(&trouble, &route.host)),
         }

@@ -18,6 +18,7 @@ mod route;
 mod talk;
 
 use base::{Bytes, Call, Die};
+use sys::sandbox::{Access, Network, Promises};
 
 use message::Message;
 use report::{Report, Verdict};
@@ -42,6 +43,14 @@ pub fn qmail_remote(call: &Call) -> Result<(), Die> {
     Ok(())
 }
 
+/// What qmail-remote promises before it reads the message: the table of hosts that did not answer, and connections to
+/// these ports.
+pub fn promises(ports: impl IntoIterator<Item = u16>) -> Promises {
+    Promises::new()
+        .paths(&["queue/lock/tcpto", "queue/lock/tcpto6"], Access::Write)
+        .network(Network::Clients(ports.into_iter().collect()))
+}
+
 /// The whole job. An early end is a verdict too.
 fn deliver(call: &Call, report: &mut Report) -> Result<Verdict, Verdict> {
     let [host, sender, recipients @ ..] = call.args.as_slice() else {
@@ -56,13 +65,16 @@ fn deliver(call: &Call, report: &mut Report) -> Result<Verdict, Verdict> {
     control::home::enter().map_err(|_| report::chdir())?;
     let settings = settings().map_err(|_| report::control())?;
     let envelope = talk::Envelope::new(sender, recipients)?;
+    let route = settings.routes.find(host).ok_or_else(report::control)?;
+    let machine = hosts::Machine::look(&route)?;
+
+    promises(machine.ports().chain([route.port])).enforce();
+
     let mut message = Message::open().map_err(|_| report::unreadable())?;
     if message.survey().is_some_and(|s| s.is_partial()) {
         return Err(report::partial_line());
     }
-
-    let route = settings.routes.find(host).ok_or_else(report::control)?;
-    let candidates = hosts::find(&route)?;
+    let candidates = hosts::find(&route, &machine)?;
 
     Ok(attempt::each(
         &candidates,
