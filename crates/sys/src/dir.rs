@@ -74,6 +74,11 @@ impl Stat {
         self.is(SFlag::S_IFIFO)
     }
 
+    /// Whether it is a socket.
+    pub fn is_socket(&self) -> bool {
+        self.is(SFlag::S_IFSOCK)
+    }
+
     /// Whether `other` is the same file.
     pub fn is_same_file(&self, other: &Stat) -> bool {
         self.dev == other.dev && self.ino == other.ino
