@@ -23,7 +23,7 @@ pub(crate) enum Failure {
     Queue(Outcome),
 }
 
-/// Sends `delivered_to` and the rest of `message` on as one new message. Returns the process id of the queue program.
+/// Sends `delivered_to` and the rest of `message` on as one new message. Returns its `qp`.
 ///
 /// Changes the working directory to the home of qmail, where the queue program is found: the last thing that a
 /// delivery does.
@@ -43,7 +43,6 @@ pub(crate) fn send(
             Failure::Queue(verdict(NO_PROGRAM))
         }
     })?;
-    let pid = submission.pid();
     submission.write(delivered_to);
     copy(message, &mut submission)?;
     submission.sender(sender);
@@ -51,7 +50,7 @@ pub(crate) fn send(
         submission.recipient(recipient);
     }
     match submission.close() {
-        Outcome::Queued => Ok(pid),
+        Outcome::Queued => Ok(submission.pid()),
         refused => Err(Failure::Queue(refused)),
     }
 }

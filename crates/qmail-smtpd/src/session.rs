@@ -295,13 +295,12 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
         let Ok(mut message) = self.sink.open() else {
             return self.conclude(&transaction, 0, &reply::QQT, None);
         };
-        let id = message.id();
         self.channel.put(b"354 go ahead\r\n")?;
         message.write(&self.received());
-        self.text(&transaction, message, id)
+        self.text(&transaction, message)
     }
 
-    fn text(&mut self, transaction: &Transaction, message: S::Message, id: u32) -> Result<(), End> {
+    fn text(&mut self, transaction: &Transaction, message: S::Message) -> Result<(), End> {
         let mut bytes = 0;
         let rules = self.settings.data;
         let body = match data::receive(&mut self.channel, rules, message, &mut bytes) {
@@ -309,8 +308,9 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
             Err(stop) => return self.cut(transaction, bytes, stop),
         };
         match body.message {
-            Ok(message) => {
+            Ok(mut message) => {
                 let outcome = message.finish(&transaction.sender, &transaction.recipients);
+                let id = message.id();
                 let unix = self.channel.link().unix();
                 let reply =
                     Reply::refused_by_queue(&outcome).unwrap_or_else(|| Reply::accepted(unix, id));

@@ -19,17 +19,17 @@ pub trait Sink {
 
 /// A message on its way. One that is dropped is gone without a trace.
 pub trait Message {
-    /// What replies and logs call `qp`.
+    /// What replies and logs call `qp`; known after `finish`.
     fn id(&self) -> u32;
     /// More text.
     fn write(&mut self, bytes: &[u8]);
     /// Ends text and envelope, and waits for the verdict.
-    fn finish(self, sender: &[u8], recipients: &[Bytes]) -> Outcome;
+    fn finish(&mut self, sender: &[u8], recipients: &[Bytes]) -> Outcome;
     /// Gives the message up, and waits until nothing of it is left.
     fn abandon(self);
 }
 
-/// qmail-queue, or what QMAILQUEUE names.
+/// The queue service, qmail-queue, or what QMAILQUEUE names.
 #[derive(Clone, Copy, Debug)]
 pub struct Queue;
 
@@ -50,7 +50,7 @@ impl Message for Submission {
         Submission::write(self, bytes);
     }
 
-    fn finish(mut self, sender: &[u8], recipients: &[Bytes]) -> Outcome {
+    fn finish(&mut self, sender: &[u8], recipients: &[Bytes]) -> Outcome {
         self.sender(sender);
         for recipient in recipients {
             self.recipient(recipient);

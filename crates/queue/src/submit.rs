@@ -1,32 +1,33 @@
 //! Handing one message to the queue: every program that makes mail goes through here (djb's `qmail.c`).
 //!
-//! Runs `QMAILQUEUE`, or bin/qmail-queue, relative to the working directory (home), with the message on its
-//! descriptor 0 and the envelope on its descriptor 1. A replacement may explain a refusal in words: the pipe stands
-//! on descriptors 4 and 6, so that both conventions in the field are served.
+//! Where the queue service listens (qmail-queued(8)), the message goes to it: no process is made. Otherwise, and always
+//! with `QMAILQUEUE`, a program is run: `QMAILQUEUE`, or bin/qmail-queue, relative to the working directory (home), with
+//! the message on its descriptor 0 and the envelope on its descriptor 1. A replacement may explain a refusal in words:
+//! the pipe stands on descriptors 4 and 6, so that both conventions in the field are served.
 //!
-//! Source  qmail-queue(8)
+//! The service is called late: when `HOLD` bytes have come, or at the end. So a slow sender holds no connection, and as
+//! long as the service has taken nothing the program can still be run instead.
+//!
+//! Source  qmail-queue(8), qmail-queued(8)
 
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+mod program;
+mod talk;
+
+use std::io::{self, Write};
 
 use base::Bytes;
-use sys::process::End;
-use sys::spawn::Spawn;
 
-/// Bytes gathered before a write to the pipe.
-const BUFFER: usize = 16 * 1024;
-/// The longest explanation that is passed on, bytes.
-const REASON_LIMIT: usize = 255;
-/// Exit code that says: the explanation is on descriptor 4 or 6.
-const CUSTOM: u8 = 82;
-/// How long the last answer of a queue program may take, beyond its own alarm of a day.
-const REASON_WAIT: Duration = Duration::from_secs(1);
+use crate::service::BUSY;
+use program::Program;
+use talk::{Ended, Talk};
+
+/// Bytes gathered before the service is called.
+const HOLD: usize = 64 * 1024;
 
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// on disk, whole; `pid` is what logs call `qp`
+    /// on disk, whole
     Queued,
     /// refused for good; the text has no letter and no line end
     Permanent(Bytes),
@@ -48,55 +49,72 @@ impl Outcome {
 /// A message on its way into the queue.
 #[derive(Debug)]
 pub struct Submission {
-    pid: u32,
-    message: Option<OwnedFd>,
-    envelope: OwnedFd,
-    reason: OwnedFd,
-    buffer: Bytes,
+    way: Way,
+    /// what comes now: the text, or the envelope
+    phase: Phase,
+    qp: u32,
     failed: bool,
 }
 
+#[derive(Debug)]
+enum Way {
+    /// not decided: the service seems to be there
+    Held {
+        text: Bytes,
+        envelope: Bytes,
+    },
+    Service(Talk),
+    Program(Program),
+    /// decided, and failed
+    Nowhere,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Text,
+    Envelope,
+}
+
 impl Submission {
-    /// Starts the queue program. SIGPIPE should be ignored by the caller: the program may end early.
+    /// Finds the way into the queue. SIGPIPE should be ignored by the caller: the program may end early.
     ///
     /// # Errors
-    /// No pipe, no process, no program: temporary.
+    /// No pipe, no process, no program: temporary. Where the service seems to be there, `close` tells of them.
     pub fn open() -> io::Result<Submission> {
-        let program = base::env("QMAILQUEUE").unwrap_or_else(|| b"bin/qmail-queue".to_vec());
-        Submission::open_program(&program)
+        if let Some(program) = base::env("QMAILQUEUE") {
+            return Submission::open_program(&program);
+        }
+        if talk::is_there() {
+            return Ok(Submission::new(Way::Held {
+                text: Bytes::new(),
+                envelope: Bytes::new(),
+            }));
+        }
+        Submission::open_program(program::CLASSIC)
     }
 
     /// Starts `program` in place of qmail-queue.
     pub fn open_program(program: &[u8]) -> io::Result<Submission> {
-        // A name without a slash is relative to home too, never looked up in PATH.
-        let path = if program.contains(&b'/') {
-            program.to_vec()
-        } else {
-            [b"./", program].concat()
-        };
-        let (message_reader, message) = sys::fd::pipe()?;
-        let (envelope_reader, envelope) = sys::fd::pipe()?;
-        let (reason, reason_writer) = sys::fd::pipe()?;
-        let pid = Spawn::new(path)
-            .arg0(program)
-            .fd(0, message_reader.as_fd())
-            .fd(1, envelope_reader.as_fd())
-            .fd(4, reason_writer.as_fd())
-            .fd(6, reason_writer.as_fd())
-            .spawn()?;
-        Ok(Submission {
-            pid,
-            message: Some(message),
-            envelope,
-            reason,
-            buffer: Bytes::with_capacity(BUFFER),
-            failed: false,
-        })
+        Ok(Submission::new(Way::Program(Program::start(program)?)))
     }
 
-    /// Process id of the queue program: `qp` in logs and replies.
+    fn new(way: Way) -> Submission {
+        let qp = match &way {
+            Way::Program(program) => program.pid(),
+            _ => 0,
+        };
+        Submission {
+            way,
+            phase: Phase::Text,
+            qp,
+            failed: false,
+        }
+    }
+
+    /// `qp` in logs and replies: the process id of the queue program, or the number that the service gave, which is
+    /// known after `close` only (0 before).
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.qp
     }
 
     /// Gives the message up: the queue program will see an incomplete envelope and drop it.
@@ -109,31 +127,58 @@ impl Submission {
         self.failed
     }
 
-    fn flush(&mut self) {
-        let fd = self.message.as_ref().unwrap_or(&self.envelope);
-        if !self.failed && sys::fd::write_all(fd, &self.buffer).is_err() {
-            self.failed = true;
+    fn put(&mut self, bytes: &[u8]) {
+        if self.failed {
+            return;
         }
-        self.buffer.clear();
+        match &mut self.way {
+            Way::Held { text, envelope } => {
+                match self.phase {
+                    Phase::Text => text.extend_from_slice(bytes),
+                    Phase::Envelope => envelope.extend_from_slice(bytes),
+                }
+                if text.len() + envelope.len() > HOLD {
+                    self.decide();
+                }
+            }
+            Way::Service(talk) => self.failed = !talk.put(bytes),
+            Way::Program(program) => self.failed = !program.put(bytes),
+            Way::Nowhere => self.failed = true,
+        }
     }
 
-    fn put(&mut self, bytes: &[u8]) {
-        if self.buffer.len() + bytes.len() > BUFFER {
-            self.flush();
-        }
-        if bytes.len() > BUFFER {
-            let fd = self.message.as_ref().unwrap_or(&self.envelope);
-            if !self.failed && sys::fd::write_all(fd, bytes).is_err() {
-                self.failed = true;
-            }
+    /// Gives what is held to the service, or to the program if the service takes nothing.
+    fn decide(&mut self) {
+        let way = std::mem::replace(&mut self.way, Way::Nowhere);
+        let Way::Held { text, envelope } = way else {
+            self.way = way;
+            return;
+        };
+        if let Some(talk) = Talk::begin(&text, &envelope, self.phase) {
+            self.way = Way::Service(talk);
         } else {
-            self.buffer.extend_from_slice(bytes);
+            self.run(&text, &envelope);
         }
+    }
+
+    /// Runs the program with what was held.
+    fn run(&mut self, text: &[u8], envelope: &[u8]) {
+        let Ok(mut program) = Program::start(program::CLASSIC) else {
+            self.failed = true;
+            return;
+        };
+        self.qp = program.pid();
+        let mut done = program.put(text);
+        if self.phase == Phase::Envelope {
+            done &= program.end_text() && program.put(envelope);
+        }
+        self.failed |= !done;
+        self.way = Way::Program(program);
     }
 
     /// More of the message. Must come before `sender`. Failures are remembered for `close`.
     pub fn write(&mut self, bytes: &[u8]) {
-        if self.message.is_none() {
+        if self.phase != Phase::Text {
             self.failed = true;
         }
         self.put(bytes);
@@ -141,8 +186,16 @@ impl Submission {
 
     /// Ends the message and begins the envelope.
     pub fn sender(&mut self, address: &[u8]) {
-        self.flush();
-        self.message = None;
+        self.phase = Phase::Envelope;
+        let done = match &mut self.way {
+            Way::Service(talk) => {
+                talk.end();
+                true
+            }
+            Way::Program(program) => self.failed || program.end_text(),
+            _ => true,
+        };
+        self.failed |= !done;
         self.put(b"F");
         self.address(address);
     }
@@ -161,34 +214,56 @@ impl Submission {
         self.put(b"\0");
     }
 
-    /// Ends the envelope and waits for the verdict.
-    pub fn close(mut self) -> Outcome {
-        if self.message.is_some() {
+    /// Ends the envelope and waits for the verdict. The submission is over then; all that is left is `pid`.
+    pub fn close(&mut self) -> Outcome {
+        if self.phase == Phase::Text {
             self.failed = true;
         }
-        if !self.failed {
-            self.put(b"\0");
+        self.put(b"\0");
+        match std::mem::replace(&mut self.way, Way::Nowhere) {
+            // Nobody has heard of the message yet.
+            Way::Held { .. } if self.failed => verdict(READ),
+            Way::Held { text, envelope } => self.close_held(&text, &envelope),
+            Way::Service(talk) => {
+                let ended = talk.close(self.failed);
+                self.answered(ended)
+            }
+            Way::Program(program) => program.close(self.failed),
+            Way::Nowhere => verdict(NO_PROGRAM),
         }
-        self.flush();
-        let Submission {
-            pid,
-            message,
-            envelope,
-            reason,
-            failed,
-            ..
-        } = self;
-        drop(message);
-        drop(envelope);
-        let Ok(end) = sys::process::wait_for(pid) else {
-            return Outcome::Temporary(b"qq waitpid surprise (#4.3.0)".to_vec());
-        };
-        match end {
-            End::Signal(_) => Outcome::Temporary(b"qq crashed (#4.3.0)".to_vec()),
-            End::Exit(CUSTOM) => explained(reason),
-            // The queue program cannot have seen a whole envelope.
-            End::Exit(0) if failed => Outcome::Temporary(b"qq read error (#4.3.0)".to_vec()),
-            End::Exit(code) => verdict(code),
+    }
+
+    /// The usual end of a small message: one write and one read, or else the program.
+    fn close_held(&mut self, text: &[u8], envelope: &[u8]) -> Outcome {
+        if let Some(talk) = Talk::begin(text, envelope, Phase::Envelope) {
+            let ended = talk.close(false);
+            match &ended {
+                Ended::Answer(answer) if answer.code == BUSY => {}
+                Ended::Untouched => {}
+                _ => return self.answered(ended),
+            }
+        }
+        self.run(text, envelope);
+        match std::mem::replace(&mut self.way, Way::Nowhere) {
+            Way::Program(program) => program.close(self.failed),
+            _ => verdict(NO_PROGRAM),
+        }
+    }
+
+    fn answered(&mut self, ended: Ended) -> Outcome {
+        match ended {
+            Ended::Answer(answer) => {
+                self.qp = answer.qp;
+                match answer.code {
+                    // The service cannot have seen a whole envelope.
+                    0 if self.failed => verdict(READ),
+                    CUSTOM => program::explained(&answer.text),
+                    code => verdict(code),
+                }
+            }
+            Ended::TimedOut => verdict(TIMED_OUT),
+            Ended::Gone | Ended::Untouched if self.failed => verdict(READ),
+            Ended::Gone | Ended::Untouched => Outcome::Temporary(b"qq crashed (#4.3.0)".to_vec()),
         }
     }
 }
@@ -204,22 +279,14 @@ impl Write for Submission {
     }
 }
 
-/// Reads what a replacement wrote about its refusal: a letter D or Z, then the text.
-fn explained(reason: OwnedFd) -> Outcome {
-    let mut text = Bytes::new();
-    let timed = base::io::Timed::new(reason, REASON_WAIT);
-    let _ = timed.take(REASON_LIMIT as u64).read_to_end(&mut text);
-    let text: Bytes = text
-        .into_iter()
-        .take_while(|&b| b != b'\n' && b != b'\r' && b != 0)
-        .collect();
-    let printable = base::bytes::printable(text.get(1..).unwrap_or_default());
-    match text.first() {
-        Some(b'D') if text.len() > 2 => Outcome::Permanent(printable),
-        Some(b'Z') if text.len() > 2 => Outcome::Temporary(printable),
-        _ => Outcome::Temporary(b"qq temporary problem (#4.3.0)".to_vec()),
-    }
-}
+/// Exit code that says: the explanation is on descriptor 4 or 6, or in the text of the answer.
+pub(crate) const CUSTOM: u8 = 82;
+/// Exit code for a read error, which an incomplete envelope is.
+const READ: u8 = 54;
+/// Exit code for a timeout.
+const TIMED_OUT: u8 = 52;
+/// The exit code that stands for a queue program that cannot be run.
+const NO_PROGRAM: u8 = 120;
 
 /// What the exit code of a queue program means, with the classic texts.
 pub fn verdict(code: u8) -> Outcome {
@@ -243,6 +310,7 @@ pub fn verdict(code: u8) -> Outcome {
         74 => temporary("communication with mail server failed (#4.4.2)"),
         81 | 91 => temporary("qq internal bug (#4.3.0)"),
         120 => temporary("unable to exec qq (#4.3.0)"),
+        BUSY => temporary("qq too busy (#4.3.2)"),
         12..=30 | 32..=40 => permanent("qq permanent problem (#5.3.0)"),
         _ => temporary("qq temporary problem (#4.3.0)"),
     }

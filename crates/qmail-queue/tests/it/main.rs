@@ -168,7 +168,7 @@ fn a_small_disk_takes_what_fits_and_keeps_nothing_else() {
     assert!(
         inodes
             .clone()
-            .is_none_or(|i| i == "63 0\n64 0\n66 0\n0 3\n"),
+            .is_none_or(|i| i == "63 0\n65 0\n66 0\n0 3\n"),
         "{inodes:?}"
     );
 }

@@ -201,7 +201,6 @@ fn send(desk: &mut Desk, id: MessageId, info: &Info) -> bool {
             .warning("unable to start qmail-queue, will try later");
         return false;
     };
-    let qp = submission.pid();
     let now = desk.clock.now();
     submission.write(&opening(&desk.settings, now, &to, is_double));
     copy(desk, Part::Bounce, id, &mut submission);
@@ -214,6 +213,7 @@ fn send(desk: &mut Desk, id: MessageId, info: &Info) -> bool {
             .warning("trouble injecting bounce message, will try later");
         return false;
     }
+    let qp = submission.pid();
     desk.log.line(format!("bounce msg {id} qp {qp}"));
     true
 }

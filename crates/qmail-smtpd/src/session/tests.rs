@@ -134,7 +134,7 @@ impl Message for Draft {
         self.text.extend_from_slice(bytes);
     }
 
-    fn finish(self, sender: &[u8], recipients: &[Bytes]) -> Outcome {
+    fn finish(&mut self, sender: &[u8], recipients: &[Bytes]) -> Outcome {
         let at = base::bytes::find(&self.text, b"-0000\n").unwrap() + 6;
         let received = String::from_utf8(self.text[..at].to_vec()).unwrap();
         *self.memory.received.borrow_mut() = received;
@@ -148,7 +148,7 @@ impl Message for Draft {
                 text: self.text[at..].to_vec(),
             });
         }
-        self.memory.verdict
+        self.memory.verdict.clone()
     }
 
     fn abandon(self) {}
