@@ -13,6 +13,7 @@ use base::io::Line;
 use base::{Bytes, Call, Die};
 use queue::names::{Layout, MessageId, Part};
 use sys::Dir;
+use sys::sandbox::{Access, Promises};
 use sys::signal::Signal;
 
 /// The longest request, bytes with its NUL.
@@ -41,7 +42,16 @@ pub fn qmail_clean(_: &Call) -> Result<(), Die> {
         return Ok(());
     };
 
+    promises().enforce();
+
     serve(&queue, layout, input)
+}
+
+/// What qmail-clean promises before it hears the first request: to remove names in four directories. It can read
+/// nothing.
+pub fn promises() -> Promises {
+    let directories = ["queue/pid", "queue/mess", "queue/intd", "queue/todo"];
+    Promises::new().paths(&directories, Access::Remove)
 }
 
 fn serve(queue: &Dir, layout: Layout, input: OwnedFd) -> Result<(), Die> {

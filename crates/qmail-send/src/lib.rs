@@ -13,7 +13,7 @@ mod getpw;
 mod rspawn;
 mod send;
 
-pub use clean::qmail_clean;
+pub use clean::{promises as clean_promises, qmail_clean};
 pub use getpw::getpw;
 pub use rspawn::qmail_rspawn;
 pub use send::qmail_send;
