@@ -1,20 +1,10 @@
-//! Commands from qmail-send, one byte at a time.
+//! Commands of the classic protocol, one byte at a time.
 
 use base::Bytes;
 
-/// The longest field that is kept, bytes: an address of the queue (1003) with prefix and VERP, and room.
-const FIELD_LIMIT: usize = 16 * 1024;
-
-/// One whole command.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Command {
-    pub(super) number: u8,
-    pub(super) message: Bytes,
-    pub(super) sender: Bytes,
-    pub(super) recipient: Bytes,
-    /// a field was longer than `FIELD_LIMIT`: only `number` can be trusted
-    pub(super) overlong: bool,
-}
+use super::FIELD_LIMIT;
+use super::speech::Order;
+use crate::frames::{self, Command};
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Stage {
@@ -29,33 +19,50 @@ enum Stage {
 #[derive(Debug, Default)]
 pub(super) struct Parser {
     stage: Stage,
-    command: Command,
+    number: u8,
+    message: Bytes,
+    sender: Bytes,
+    recipient: Bytes,
 }
 
 impl Parser {
-    /// Takes one byte; returns a command when it is the last one of it.
-    pub(super) fn feed(&mut self, byte: u8) -> Option<Command> {
-        let command = &mut self.command;
+    /// Takes one byte; returns an order when it is the last one of it.
+    ///
+    /// A field that is too long is kept one byte longer than the limit, so that it will be refused.
+    pub(super) fn feed(&mut self, byte: u8) -> Option<Order> {
         let (field, next) = match self.stage {
             Stage::Number => {
-                command.number = byte;
+                self.number = byte;
                 self.stage = Stage::Message;
                 return None;
             }
-            Stage::Message => (&mut command.message, Stage::Sender),
-            Stage::Sender => (&mut command.sender, Stage::Recipient),
-            Stage::Recipient => (&mut command.recipient, Stage::Number),
+            Stage::Message => (&mut self.message, Stage::Sender),
+            Stage::Sender => (&mut self.sender, Stage::Recipient),
+            Stage::Recipient => (&mut self.recipient, Stage::Number),
         };
         if byte != 0 {
-            if field.len() < FIELD_LIMIT {
+            if field.len() <= FIELD_LIMIT {
                 field.push(byte);
-            } else {
-                command.overlong = true;
             }
             return None;
         }
         self.stage = next;
-        matches!(next, Stage::Number).then(|| std::mem::take(command))
+        matches!(next, Stage::Number).then(|| self.order())
+    }
+
+    fn order(&mut self) -> Order {
+        let probe = frames::is_probe(self.number, &self.message, &self.sender, &self.recipient);
+        let command = Command {
+            number: u32::from(self.number),
+            message: std::mem::take(&mut self.message),
+            sender: std::mem::take(&mut self.sender),
+            recipients: vec![std::mem::take(&mut self.recipient)],
+        };
+        if probe {
+            Order::Probe(command)
+        } else {
+            Order::Deliver(command)
+        }
     }
 }
 
@@ -65,7 +72,13 @@ mod tests {
 
     fn all(bytes: &[u8]) -> Vec<Command> {
         let mut parser = Parser::default();
-        bytes.iter().filter_map(|&b| parser.feed(b)).collect()
+        bytes
+            .iter()
+            .filter_map(|&b| parser.feed(b))
+            .map(|order| match order {
+                Order::Deliver(command) | Order::Probe(command) => command,
+            })
+            .collect()
     }
 
     #[test]
@@ -78,25 +91,23 @@ mod tests {
                 number: 0,
                 message: b"3/1".to_vec(),
                 sender: b"s".to_vec(),
-                recipient: b"r@h".to_vec(),
-                overlong: false,
+                recipients: vec![b"r@h".to_vec()],
             }
         );
         assert_eq!(found[1].number, 1);
-        assert!(found[1].recipient.is_empty());
+        assert_eq!(found[1].recipients, [b""]);
     }
 
     #[test]
     fn an_overlong_field_spoils_its_own_command_only() {
         let mut bytes = b"\x05m\0".to_vec();
-        bytes.extend(vec![b'x'; FIELD_LIMIT + 1]);
+        bytes.extend(vec![b'x'; 2 * FIELD_LIMIT]);
         bytes.extend(b"\0r@h\0\x06m\0s\0r@h\0");
         let found = all(&bytes);
         assert_eq!(
-            (found[0].number, found[0].overlong, found[0].sender.len()),
-            (5, true, FIELD_LIMIT)
+            (found[0].number, found[0].sender.len()),
+            (5, FIELD_LIMIT + 1)
         );
-        assert!(!found[1].overlong);
         assert_eq!(found[1].sender, b"s");
     }
 }
