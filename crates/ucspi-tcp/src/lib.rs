@@ -39,6 +39,6 @@ pub use mconnect_io::mconnect_io;
 pub use rblsmtpd::rblsmtpd;
 pub use recordio::recordio;
 pub use tcpclient::tcpclient;
-pub use tcprules::tcprules;
-pub use tcprulescheck::tcprulescheck;
+pub use tcprules::{promises as tcprules_promises, tcprules};
+pub use tcprulescheck::{promises as tcprulescheck_promises, tcprulescheck};
 pub use tcpserver::tcpserver;

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader};
 use base::io::{Line, line};
 use base::{Bytes, Call, Die};
 use control::table::Maker;
+use sys::sandbox::{Access, Promises, directory_of};
 
 use crate::ruletext::{parse, trimmed};
 
@@ -26,6 +27,8 @@ pub fn tcprules(call: &Call) -> Result<(), Die> {
     let mut maker = Maker::create(aside, MODE)
         .map_err(|e| Die::unable([b"create ", temporary.as_slice()].concat(), &e))?;
 
+    promises(table, temporary).enforce();
+
     compile(&mut BufReader::new(Input), &mut maker, temporary)?;
 
     maker.commit().map_err(|e| unable_to_write(temporary, &e))?;
@@ -35,6 +38,13 @@ pub fn tcprules(call: &Call) -> Result<(), Die> {
             &e,
         )
     })
+}
+
+/// What tcprules promises before it reads the first rule: to work in the directories of the two files.
+pub fn promises(table: &[u8], temporary: &[u8]) -> Promises {
+    Promises::new()
+        .path(directory_of(table), Access::Make)
+        .path(directory_of(temporary), Access::Make)
 }
 
 /// Descriptor 0 as the caller gave it: reading fails if it was closed.

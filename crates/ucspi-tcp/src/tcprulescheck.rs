@@ -1,6 +1,7 @@
 //! tcprulescheck: what tcpserver would do with the client in TCPREMOTEIP, TCPREMOTEHOST and TCPREMOTEINFO.
 
 use base::{Bytes, Call, Die};
+use sys::sandbox::{Access, Promises};
 
 use crate::rulefile::{Found, look};
 use crate::rules::{Client, Instruction, Rule, instructions};
@@ -21,6 +22,8 @@ pub fn tcprulescheck(call: &Call) -> Result<(), Die> {
         info: info.as_deref(),
     };
 
+    promises(path).enforce();
+
     let unable = |text: &str| {
         Die::fatal(
             111,
@@ -36,6 +39,11 @@ pub fn tcprulescheck(call: &Call) -> Result<(), Die> {
     sys::fd::inherited(1)
         .and_then(|out| sys::fd::write_all(&out, &answer))
         .map_err(|e| Die::unable("write output", &e))
+}
+
+/// What tcprulescheck promises before it opens the table: to read it.
+pub fn promises(table: &[u8]) -> Promises {
+    Promises::new().path(table, Access::Read)
 }
 
 /// A denial ends the description, as nothing else counts then.
