@@ -8,6 +8,7 @@ use std::path::Path;
 
 use base::bytes::{lower, split_once, trim_end};
 use base::{Bytes, Call, Die};
+use sys::sandbox::{Access, Promises};
 
 /// A table cannot be written by others than its maker.
 const MODE: u32 = 0o644;
@@ -22,6 +23,8 @@ pub fn newu(_: &Call) -> Result<(), Die> {
     let unable = |what: &str| Die::fatal(111, format!("unable to {what}"));
     sys::process::umask(0o033);
     control::home::enter().map_err(|_| unable("chdir"))?;
+
+    newu_promises().enforce();
 
     let text = match control::file::whole("users/assign") {
         Ok(Some(text)) => text,
@@ -41,6 +44,13 @@ pub fn newu(_: &Call) -> Result<(), Die> {
     })
 }
 
+/// What qmail-newu promises before it reads the text: to work in `users`.
+pub fn newu_promises() -> Promises {
+    Promises::new()
+        .path("users", Access::Make)
+        .path("users/assign", Access::Read)
+}
+
 /// Compiles control/morercpthosts into control/morercpthosts.cdb.
 ///
 /// # Errors
@@ -51,6 +61,8 @@ pub fn newmrh(_: &Call) -> Result<(), Die> {
         let home: Bytes = [b"chdir to ".as_slice(), &control::home::below("")].concat();
         Die::unable(home.strip_suffix(b"/").unwrap_or(&home), &e)
     })?;
+
+    newmrh_promises().enforce();
 
     let unreadable = |e: io::Error| Die::unable("read control/morercpthosts", &e);
     // Opened first for the kernel's own error: a missing file is one here.
@@ -71,6 +83,13 @@ pub fn newmrh(_: &Call) -> Result<(), Die> {
             &e,
         ),
     })
+}
+
+/// What qmail-newmrh promises before it reads the text: to work in `control`.
+pub fn newmrh_promises() -> Promises {
+    Promises::new()
+        .path("control", Access::Make)
+        .path("control/morercpthosts", Access::Read)
 }
 
 /// What went wrong with a table.

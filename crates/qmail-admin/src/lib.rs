@@ -17,10 +17,10 @@ mod showctl;
 mod splogger;
 mod tcpto;
 
-pub use compile::{newmrh, newu};
+pub use compile::{newmrh, newmrh_promises, newu, newu_promises};
 pub use config_fast::config_fast;
-pub use qread::qread;
+pub use qread::{qread, qread_promises};
 pub use qstat::qstat;
 pub use showctl::showctl;
 pub use splogger::splogger;
-pub use tcpto::{tcpok, tcpto};
+pub use tcpto::{tcpok, tcpto, tcpto_promises};

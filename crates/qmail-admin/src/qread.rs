@@ -9,6 +9,7 @@ use mail::date::rfc5322;
 use queue::names::{Layout, MessageId, Part};
 use queue::record::RECORD_LIMIT;
 use sys::Dir;
+use sys::sandbox::{Access, Promises};
 
 use crate::output::Output;
 
@@ -27,6 +28,8 @@ pub fn qread(_: &Call) -> Result<(), Die> {
         Err(e) => return Err(output.fail(trouble("fatal: unable to opendir mess", &e))),
     };
 
+    qread_promises().enforce();
+
     let mut list = List {
         queue,
         layout,
@@ -42,6 +45,11 @@ pub fn qread(_: &Call) -> Result<(), Die> {
         }
     }
     list.output.close()
+}
+
+/// What qmail-qread promises before it reads the first message: to read the queue.
+pub fn qread_promises() -> Promises {
+    Promises::new().path("queue", Access::Read)
 }
 
 fn trouble(what: &str, error: &io::Error) -> String {

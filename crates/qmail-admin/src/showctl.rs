@@ -102,6 +102,10 @@ fn users(output: &mut Output, queue_owner: Option<u32>) {
         o.alias, o.qmaild, o.qmaill, o.root, o.qmailp, o.qmailq, o.qmailr, o.qmails
     ));
     output.line(format!("group ids: {}, {}.", o.nofiles, o.qmail));
+    output.line(format!(
+        "sandbox beside the uids: {}.",
+        sys::sandbox::level()
+    ));
     match single {
         None => {}
         // root never stands for the others.

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use base::die::system_text;
 use base::{Bytes, Call, Die};
 use sys::Dir;
+use sys::sandbox::{Access, Promises};
 
 use crate::output::Output;
 
@@ -19,6 +20,8 @@ pub fn tcpto(_: &Call) -> Result<(), Die> {
     if let Err(e) = control::home::enter().and_then(|()| Dir::open("queue/lock")) {
         return Err(output.fail(fatal("chdir", &e)));
     }
+    tcpto_promises().enforce();
+
     let records = match queue::tcpto::list() {
         Ok(records) => records,
         Err(e) if e.kind() == ErrorKind::TimedOut => {
@@ -38,6 +41,12 @@ pub fn tcpto(_: &Call) -> Result<(), Die> {
     output.close()
 }
 
+/// What qmail-tcpto and qmail-tcpok promise before they open the table: the two files of it.
+pub fn tcpto_promises() -> Promises {
+    let files = ["queue/lock/tcpto", "queue/lock/tcpto6"];
+    Promises::new().paths(&files, Access::Write)
+}
+
 /// Empties the table: every host may be tried again at once.
 ///
 /// # Errors
@@ -48,6 +57,8 @@ pub fn tcpok(_: &Call) -> Result<(), Die> {
     };
     control::home::enter().map_err(|e| Die::unable(at("chdir to ", ""), &e))?;
     Dir::open("queue/lock").map_err(|e| Die::unable(at("chdir to ", "queue/lock"), &e))?;
+
+    tcpto_promises().enforce();
 
     queue::tcpto::clear().map_err(|e| {
         let verb = match e.kind() {
