@@ -34,7 +34,7 @@ mod tai64nlocal;
 pub use envdir::run as envdir;
 pub use envuidgid::run as envuidgid;
 pub use fghack::run as fghack;
-pub use multilog::run as multilog;
+pub use multilog::{promises as multilog_promises, run as multilog};
 pub use pgrphack::run as pgrphack;
 pub use readproctitle::run as readproctitle;
 pub use setlock::run as setlock;

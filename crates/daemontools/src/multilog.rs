@@ -13,13 +13,21 @@ mod rotate;
 mod script;
 mod status;
 
-use base::{Call, Die};
+use base::{Bytes, Call, Die};
 use sys::Dir;
+use sys::sandbox::{Access, Promises};
 use sys::signal::Signal;
 
 use crate::multilog::input::{Input, Next};
 use crate::multilog::lines::Lines;
 use crate::multilog::script::Script;
+
+/// What multilog without a processor promises before it reads the first line: to work in its log directories. `words`
+/// are its arguments.
+pub fn promises(words: &[Bytes]) -> Promises {
+    let logs = words.iter().filter(|word| script::is_directory(word));
+    logs.fold(Promises::new(), |all, log| all.path(log, Access::Make))
+}
 
 const NAME: &str = "multilog";
 
@@ -34,6 +42,10 @@ pub fn run(call: &Call) -> Result<(), Die> {
     // A file size limit is then an error that can be dealt with, not the end.
     sys::signal::catch(Signal::SIGXFSZ).map_err(|e| Die::unable("catch signals", &e))?;
     let script = Script::read(&start, &call.args)?;
+    // A processor must be free to do its work, and would inherit every wall.
+    if !script.has_processor() {
+        promises(&call.args).enforce();
+    }
     let mut lines = Lines::new(script);
 
     loop {

@@ -1,12 +1,15 @@
 //! tai64n: put a time label in front of every line.
 
 use base::{Call, Die};
+use sys::sandbox::Promises;
 
 use crate::filter;
 use crate::stamp::Stamper;
 
 /// Copies descriptor 0 to descriptor 1 with a label and a blank in front of every line. Arguments are ignored.
 pub fn run(_: &Call) -> Result<(), Die> {
+    Promises::new().enforce();
+
     let mut stamper = Stamper::new();
     let mut inside = false;
     filter::copy(|block, output| {

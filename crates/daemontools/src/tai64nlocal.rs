@@ -1,6 +1,7 @@
 //! tai64nlocal: turn the time label at the beginning of a line into local time.
 
 use base::{Bytes, Call, Die};
+use sys::sandbox::Promises;
 
 use crate::filter::{self, Output};
 
@@ -13,6 +14,11 @@ const EPOCH: u64 = (1 << 62) + 10;
 
 /// Copies descriptor 0 to descriptor 1, labels made readable. Arguments are ignored.
 pub fn run(_: &Call) -> Result<(), Die> {
+    // The time zone is read at the first question.
+    let _ = sys::time::local(0);
+
+    Promises::new().enforce();
+
     let mut lines = Lines::default();
     let mut output = filter::copy(|block, output| lines.feed(block, output))?;
 

@@ -83,9 +83,17 @@ impl Script {
             .is_some_and(|word| word.first() == Some(&b't'));
         Ok(Script { stamped, actions })
     }
+
+    /// Whether a log has a processor.
+    pub(crate) fn has_processor(&self) -> bool {
+        let processed =
+            |action: &Action| matches!(action, Action::Log(log) if log.manner.processor.is_some());
+        self.actions.iter().any(processed)
+    }
 }
 
-fn is_directory(word: &[u8]) -> bool {
+/// Whether a word names a log directory.
+pub(super) fn is_directory(word: &[u8]) -> bool {
     matches!(word.first(), Some(b'.' | b'/'))
 }
 
