@@ -36,7 +36,7 @@ fn what_is_encoded_can_be_decoded() {
 fn the_bytes_are_those_of_the_decision() {
     assert_eq!(
         encode_command(&command(1)).unwrap(),
-        b"\x13\0\0\0\x70\x11\x01\03/123\0s@h\0r0@d\0"
+        b"\x13\0\0\0\x70\x11\x01\x003/123\0s@h\0r0@d\0"
     );
     let report = Report {
         number: 1,
@@ -66,9 +66,9 @@ fn limits_hold_on_both_sides() {
         &b""[..],
         b"\0\0\0",
         b"\0\0\0\0",
-        b"\0\0\0\03/123\0",
-        b"\0\0\0\03/123\0s\0",
-        b"\0\0\0\03/123\0s\0r",
+        b"\0\0\0\x003/123\0",
+        b"\0\0\0\x003/123\0s\0",
+        b"\0\0\0\x003/123\0s\0r",
     ] {
         assert_eq!(decode_command(bad), None, "{bad:?}");
     }
