@@ -78,6 +78,10 @@ def spawner(name, order_fd, report_fd):
         while rest.count(b"\0", 1) >= 3:
             slot = rest[:1]
             path, sender, recipient, rest = rest[1:].split(b"\0", 3)
+            if slot[0] >= LIMIT:
+                # The question for the extended protocol: refused as the original does.
+                os.write(report_fd, slot + b"ZInternal error: delnum too big. (#4.3.5)\n\0")
+                continue
             os.write(orders, b"%s %s <%s> <%s>\n" % (name, path, sender, recipient))
             os.write(report_fd, slot + report_for(recipient) + b"\0")
 

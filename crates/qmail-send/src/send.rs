@@ -34,7 +34,7 @@ use recipient::Rewrite;
 use sys::Dir;
 use sys::signal::Signal;
 
-use channel::{BOTH, Pair};
+use channel::{BOTH, Channel, Pair};
 use cleaner::Cleaner;
 use cleanup::Cleanup;
 use clock::{Clock, System};
@@ -133,15 +133,12 @@ fn greeting(from: &OwnedFd) -> Option<u8> {
     }
 }
 
-/// Waits for both spawners; the smaller number of each counts.
-fn greet(from: &Pair<OwnedFd>, wanted: &Pair<u64>) -> Option<Pair<u8>> {
-    let mut counts = Pair::default();
-    for channel in BOTH {
-        let able = greeting(from.of(channel))?;
-        *counts.of_mut(channel) =
-            u8::try_from(*wanted.of(channel)).map_or(able, |count| count.min(able));
-    }
-    Some(counts)
+/// Waits for both spawners: how many deliveries each can run at least.
+fn greet(from: &Pair<OwnedFd>) -> Option<Pair<u8>> {
+    Some(Pair::new(
+        greeting(from.of(Channel::Local))?,
+        greeting(from.of(Channel::Remote))?,
+    ))
 }
 
 impl Send {
@@ -160,7 +157,7 @@ impl Send {
         let mutex = lock(&queue)?;
 
         let (to, from) = (take(1, 3).map_err(|_| FIRE)?, take(2, 4).map_err(|_| FIRE)?);
-        let concurrency = greet(&from, &wanted).ok_or(FIRE)?;
+        let able = greet(&from).ok_or(FIRE)?;
         let (to_clean, from_clean) = (
             sys::fd::take(5).map_err(|_| "no qmail-clean")?,
             sys::fd::take(6).map_err(|_| "no qmail-clean")?,
@@ -168,7 +165,6 @@ impl Send {
         for channel in BOTH {
             sys::fd::nonblocking(to.of(channel), true).map_err(|_| FIRE)?;
         }
-        let job_count = BOTH.iter().map(|&c| usize::from(*concurrency.of(c))).sum();
         let recent = clock.now();
         let mut desk = Desk {
             queue,
@@ -178,17 +174,19 @@ impl Send {
             log: std::mem::take(log),
             settings,
             rewrite,
-            jobs: Jobs::new(job_count),
+            jobs: Jobs::default(),
             schedule: Schedule::default(),
             cleaner: Cleaner::new(to_clean, from_clean),
             settle: Settle::default(),
             all_due: false,
             is_stopping: false,
         };
-        let del = Deliveries::new(from, &concurrency);
+        let mut comm = Comm::new(to);
+        let mut del = Deliveries::new(from, &wanted, &able);
         del.log_status(&mut desk);
+        del.ask(&mut comm, recent);
         Ok(Send {
-            comm: Comm::new(to),
+            comm,
             del,
             passes: Passes::default(),
             todo: Todo::new(&mut desk),

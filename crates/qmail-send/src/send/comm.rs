@@ -51,21 +51,12 @@ impl Comm {
         self.is_alive(channel) && self.lines.of(channel).waiting.len() < BUFFER
     }
 
-    /// Puts a command into the buffer.
-    pub(crate) fn write(
-        &mut self,
-        channel: Channel,
-        number: u8,
-        message: &[u8],
-        sender: &[u8],
-        recipient: &[u8],
-    ) {
-        let waiting = &mut self.lines.of_mut(channel).waiting;
-        waiting.push(number);
-        for field in [message, &verp(sender, recipient), recipient] {
-            waiting.extend_from_slice(field);
-            waiting.push(0);
-        }
+    /// Puts a command into the buffer; see `order`.
+    pub(crate) fn write(&mut self, channel: Channel, command: &[u8]) {
+        self.lines
+            .of_mut(channel)
+            .waiting
+            .extend_from_slice(command);
     }
 
     pub(crate) fn prepare(&mut self, plan: &mut Plan) {
@@ -101,6 +92,13 @@ impl Comm {
         line.waiting.clear();
         desk.is_stopping = true;
     }
+}
+
+/// One command of the classic protocol.
+pub(crate) fn classic(number: u8, message: &[u8], sender: &[u8], recipient: &[u8]) -> Bytes {
+    let nul: &[u8] = b"\0";
+    let sender = verp(sender, recipient);
+    [&[number], message, nul, &sender, nul, recipient, nul].concat()
 }
 
 /// The sender that one recipient sees: `list-@host-@[]` becomes `list-user=domain@host`, so that a bounce tells whom it

@@ -29,24 +29,21 @@ pub(crate) struct Job {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct JobNumber(usize);
 
-/// All jobs; a fixed number of places.
-#[derive(Debug)]
+/// The most jobs at a time.
+const LIMIT: usize = 2_000;
+
+/// All jobs.
+#[derive(Debug, Default)]
 pub(crate) struct Jobs {
     places: Vec<Option<Job>>,
-    used: usize,
+    /// numbers of places that are free
+    free: Vec<usize>,
 }
 
 impl Jobs {
-    pub(crate) fn new(count: usize) -> Jobs {
-        Jobs {
-            places: (0..count).map(|_| None).collect(),
-            used: 0,
-        }
-    }
-
     /// Whether a place is free.
     pub(crate) fn is_available(&self) -> bool {
-        self.used < self.places.len()
+        self.places.len() - self.free.len() < LIMIT
     }
 
     /// Opens a job with one holder. `None`: no place.
@@ -58,8 +55,10 @@ impl Jobs {
         retry: i64,
         is_dying: bool,
     ) -> Option<JobNumber> {
-        let number = self.places.iter().position(Option::is_none)?;
-        *self.places.get_mut(number)? = Some(Job {
+        if !self.is_available() {
+            return None;
+        }
+        let job = Some(Job {
             holders: 1,
             id,
             channel,
@@ -69,8 +68,14 @@ impl Jobs {
             is_read: false,
             is_dying,
         });
-        self.used += 1;
-        Some(JobNumber(number))
+        if let Some(number) = self.free.pop()
+            && let Some(place) = self.places.get_mut(number)
+        {
+            *place = job;
+            return Some(JobNumber(number));
+        }
+        self.places.push(job);
+        Some(JobNumber(self.places.len() - 1))
     }
 
     pub(crate) fn get(&self, number: JobNumber) -> Option<&Job> {
@@ -96,7 +101,7 @@ impl Jobs {
         if job.holders > 0 {
             return None;
         }
-        self.used -= 1;
+        self.free.push(number.0);
         place.take()
     }
 }

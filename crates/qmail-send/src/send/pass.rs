@@ -9,7 +9,7 @@ use queue::record::Records;
 use super::bounce;
 use super::channel::{BOTH, Channel, Pair};
 use super::comm::Comm;
-use super::del::Deliveries;
+use super::del::{Deliveries, Recipient};
 use super::desk::Desk;
 use super::jobs::{self, JobNumber};
 use super::plan::Plan;
@@ -104,7 +104,11 @@ impl Passes {
                 if let Some(job) = desk.jobs.get_mut(job) {
                     job.left += 1;
                 }
-                del.start(desk, comm, job, record.at, record.text);
+                let recipient = Recipient {
+                    at: record.at,
+                    address: record.text,
+                };
+                del.start(desk, comm, job, vec![recipient]);
                 return true;
             }
             Ok(Some(record)) if record.letter == b'D' => return true,

@@ -5,11 +5,13 @@
     clippy::panic,
     clippy::format_push_string,
     clippy::large_stack_arrays,
-    clippy::string_slice
+    clippy::string_slice,
+    clippy::cast_possible_truncation
 )]
 
 mod clean;
 mod damage;
+mod extended;
 mod interchange;
 mod office;
 mod rspawn;

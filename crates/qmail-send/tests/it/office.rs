@@ -1,8 +1,8 @@
 //! A post office whose spawners are played by the test.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{BufRead, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kit::{Home, program};
+use queue::frames::{self, Command};
 use sys::process::End;
 use sys::signal::Signal;
 use sys::spawn::Spawn;
@@ -19,6 +20,8 @@ use sys::spawn::Spawn;
 pub(crate) struct Order {
     pub(crate) channel: &'static str,
     pub(crate) slot: u8,
+    /// the same beyond 255
+    pub(crate) place: u32,
     pub(crate) message: String,
     pub(crate) sender: String,
     pub(crate) recipient: String,
@@ -44,6 +47,8 @@ pub(crate) fn report(text: &str) -> Answer {
 #[derive(Default)]
 struct Shared {
     orders: Mutex<Vec<Order>>,
+    /// recipients of each delivery
+    deliveries: Mutex<Vec<usize>>,
     released: Mutex<bool>,
     bell: Condvar,
 }
@@ -66,6 +71,8 @@ pub(crate) struct Setup {
     pub(crate) clean: PathBuf,
     pub(crate) greeting: Vec<u8>,
     pub(crate) has_cleaner: bool,
+    /// the spawners speak the extended protocol and can run so many deliveries
+    pub(crate) extended: Option<u32>,
 }
 
 impl Default for Setup {
@@ -75,6 +82,7 @@ impl Default for Setup {
             clean: program("qmail-clean"),
             greeting: vec![120],
             has_cleaner: true,
+            extended: None,
         }
     }
 }
@@ -135,8 +143,16 @@ impl Office {
         let shared = Arc::new(Shared::default());
         let play = |channel, orders, reports| {
             let (shared, rule) = (Arc::clone(&shared), Arc::clone(&rule));
-            let greeting = setup.greeting.clone();
-            std::thread::spawn(move || play(channel, orders, reports, &greeting, &shared, &rule))
+            let mut player = Player {
+                channel,
+                input: std::io::BufReader::new(fs::File::from(orders)),
+                reports: fs::File::from(reports),
+                greeting: setup.greeting.clone(),
+                extended: setup.extended,
+                speaks_frames: false,
+                held: Vec::new(),
+            };
+            std::thread::spawn(move || player.play(&shared, &rule))
         };
         let threads = vec![
             play("local", local, local_report),
@@ -154,6 +170,11 @@ impl Office {
 
     pub(crate) fn orders(&self) -> Vec<Order> {
         self.shared.orders.lock().unwrap().clone()
+    }
+
+    /// How many recipients each delivery had.
+    pub(crate) fn deliveries(&self) -> Vec<usize> {
+        self.shared.deliveries.lock().unwrap().clone()
     }
 
     pub(crate) fn recipients(&self) -> Vec<String> {
@@ -250,72 +271,142 @@ impl Drop for Office {
     }
 }
 
-/// Plays a spawner until it has no more orders.
-fn play(
+/// A played spawner.
+struct Player {
     channel: &'static str,
-    orders: OwnedFd,
-    reports: OwnedFd,
-    greeting: &[u8],
-    shared: &Shared,
-    rule: &Rule,
-) {
-    let mut reports = fs::File::from(reports);
-    if greeting.is_empty() || reports.write_all(greeting).is_err() {
-        return;
+    input: std::io::BufReader<fs::File>,
+    reports: fs::File,
+    greeting: Vec<u8>,
+    extended: Option<u32>,
+    speaks_frames: bool,
+    /// deliveries that wait for the release: number, texts
+    held: Vec<(u32, Vec<Vec<u8>>)>,
+}
+
+impl Player {
+    /// Plays until there are no more orders.
+    fn play(&mut self, shared: &Shared, rule: &Rule) {
+        let greeting = self.greeting.clone();
+        if greeting.is_empty() || self.reports.write_all(&greeting).is_err() {
+            return;
+        }
+        loop {
+            if *shared.released.lock().unwrap() {
+                for (number, texts) in std::mem::take(&mut self.held) {
+                    self.tell(number, texts);
+                }
+            } else if !self.held.is_empty() {
+                // Held reports wait for the release; further orders come meanwhile.
+                let ready = self.input.buffer().is_empty()
+                    && !sys::poll::readable(self.input.get_ref(), Duration::from_millis(5))
+                        .unwrap();
+                if ready {
+                    continue;
+                }
+            }
+            let Some(command) = self.next() else {
+                // qmail-send has gone, or nobody wants the held ones.
+                return;
+            };
+            if !self.obey(&command, shared, rule) {
+                return;
+            }
+        }
     }
-    let mut input = std::io::BufReader::new(fs::File::from(orders));
-    let mut held: Vec<(u8, Vec<u8>)> = Vec::new();
-    loop {
-        if *shared.released.lock().unwrap() {
-            for (slot, text) in held.drain(..) {
-                let _ = reports.write_all(&[&[slot], text.as_slice(), b"\0"].concat());
-            }
-        } else if !held.is_empty() {
-            // Held reports wait for the release; further orders come meanwhile.
-            let ready = input.buffer().is_empty()
-                && !sys::poll::readable(input.get_ref(), Duration::from_millis(5)).unwrap();
-            if ready {
-                continue;
+
+    /// `false`: the spawner dies.
+    fn obey(&mut self, command: &Command, shared: &Shared, rule: &Rule) -> bool {
+        if !self.speaks_frames && command.number >= self.greeting[0].into() {
+            return self.refuse(command);
+        }
+        let mut texts = Vec::new();
+        let mut is_held = false;
+        for recipient in &command.recipients {
+            let order = Order {
+                channel: self.channel,
+                slot: command.number as u8,
+                place: command.number,
+                message: text(&command.message),
+                sender: text(&command.sender),
+                recipient: text(recipient),
+            };
+            shared.orders.lock().unwrap().push(order.clone());
+            match rule(&order) {
+                Answer::Report(text) => texts.push(text),
+                Answer::Raw(bytes) => return self.reports.write_all(&bytes).is_ok(),
+                Answer::Held(text) => {
+                    is_held = true;
+                    texts.push(text);
+                }
+                Answer::Die => return false,
             }
         }
-        let Some(order) = next(channel, &mut input) else {
-            // qmail-send has gone, or nobody wants the held ones.
-            return;
-        };
-        shared.orders.lock().unwrap().push(order.clone());
-        let done = match rule(&order) {
-            Answer::Report(text) => {
-                reports.write_all(&[&[order.slot], text.as_slice(), b"\0"].concat())
-            }
-            Answer::Raw(bytes) => reports.write_all(&bytes),
-            Answer::Held(text) => {
-                held.push((order.slot, text));
-                Ok(())
-            }
-            Answer::Die => return,
-        };
-        if done.is_err() {
-            return;
+        shared.deliveries.lock().unwrap().push(texts.len());
+        if is_held {
+            self.held.push((command.number, texts));
+            return true;
         }
+        self.tell(command.number, texts)
+    }
+
+    /// A number that is too large: refused as the original does, unless it is the question and we know it.
+    fn refuse(&mut self, command: &Command) -> bool {
+        let is_question = frames::is_probe(
+            command.number as u8,
+            &command.message,
+            &command.sender,
+            &command.recipients[0],
+        );
+        let answer = match self.extended {
+            Some(limit) if is_question => {
+                self.speaks_frames = true;
+                frames::answer(limit)
+            }
+            _ => [
+                &[command.number as u8],
+                &b"ZInternal error: delnum too big. (#4.3.5)\n\0"[..],
+            ]
+            .concat(),
+        };
+        self.reports.write_all(&answer).is_ok()
+    }
+
+    fn tell(&mut self, number: u32, texts: Vec<Vec<u8>>) -> bool {
+        let bytes = if self.speaks_frames {
+            frames::encode_report(&frames::Report { number, texts }).unwrap()
+        } else {
+            [&[number as u8], texts[0].as_slice(), b"\0"].concat()
+        };
+        self.reports.write_all(&bytes).is_ok()
+    }
+
+    fn next(&mut self) -> Option<Command> {
+        if self.speaks_frames {
+            let mut count = [0; 4];
+            self.input.read_exact(&mut count).ok()?;
+            let mut frame = vec![0; u32::from_le_bytes(count) as usize];
+            self.input.read_exact(&mut frame).ok()?;
+            return Some(frames::decode_command(&frame).unwrap());
+        }
+        let mut slot = [0];
+        self.input.read_exact(&mut slot).ok()?;
+        let mut field = || {
+            let mut bytes = Vec::new();
+            self.input.read_until(0, &mut bytes).ok()?;
+            bytes.pop()?;
+            Some(bytes)
+        };
+        Some(Command {
+            number: slot[0].into(),
+            message: field()?,
+            sender: field()?,
+            recipients: vec![field()?],
+        })
     }
 }
 
-fn next(channel: &'static str, input: &mut impl std::io::BufRead) -> Option<Order> {
-    let mut slot = [0];
-    input.read_exact(&mut slot).ok()?;
-    let mut field = || {
-        let mut bytes = Vec::new();
-        input.read_until(0, &mut bytes).ok()?;
-        bytes.pop()?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    Some(Order {
-        channel,
-        slot: slot[0],
-        message: field()?,
-        sender: field()?,
-        recipient: field()?,
-    })
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Puts a message into a queue as qmail-queue does, and pulls the trigger. Returns its number.

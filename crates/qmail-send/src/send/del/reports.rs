@@ -1,32 +1,43 @@
-//! Reports of a spawner, one byte at a time. The spawners keep them short, but they are not trusted to.
+//! Reports of a spawner, in either protocol. The spawners keep them short, but they are not trusted to.
+
+use std::io;
 
 use base::Bytes;
+use queue::frames::{self, Frames};
 
-/// The longest report that is kept, bytes; the rest of it is dropped.
+/// The longest text that is kept, bytes with its letter; the rest of it is dropped.
 const REPORT_LIMIT: usize = 10_000;
 
 /// One whole report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Report {
     /// the place of the delivery
-    pub(super) slot: u8,
-    /// K, Z or D; 0 or anything else when the spawner is wrong
-    pub(super) letter: u8,
-    pub(super) text: Bytes,
+    pub(super) place: usize,
+    /// a letter and a text for each recipient
+    pub(super) results: Vec<(u8, Bytes)>,
+}
+
+/// K, Z or D and what follows it; the letter is 0 if there is none.
+fn split(text: &[u8]) -> (u8, Bytes) {
+    let text = text.get(..REPORT_LIMIT).unwrap_or(text);
+    let (letter, text) = text.split_first().unwrap_or((&0, &[]));
+    (*letter, text.to_vec())
 }
 
 /// Gathers reports.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
-    slot: Option<u8>,
+    /// the extended protocol, once it has been agreed on
+    frames: Option<Frames>,
+    place: Option<u8>,
     line: Bytes,
 }
 
 impl Reports {
-    /// Takes one byte; returns a report when it is the last one of it.
+    /// Takes one byte of the classic protocol; returns a report when it is the last one of it.
     pub(super) fn feed(&mut self, byte: u8) -> Option<Report> {
-        let Some(slot) = self.slot else {
-            self.slot = Some(byte);
+        let Some(place) = self.place else {
+            self.place = Some(byte);
             return None;
         };
         if byte != 0 {
@@ -35,14 +46,47 @@ impl Reports {
             }
             return None;
         }
-        self.slot = None;
+        self.place = None;
         let line = std::mem::take(&mut self.line);
-        let (letter, text) = line.split_first().unwrap_or((&0, &[]));
         Some(Report {
-            slot,
-            letter: *letter,
-            text: text.to_vec(),
+            place: place.into(),
+            results: vec![split(&line)],
         })
+    }
+
+    /// From the next byte on, frames come.
+    pub(super) fn extend(&mut self) {
+        self.frames = Some(Frames::default());
+    }
+
+    pub(super) fn is_extended(&self) -> bool {
+        self.frames.is_some()
+    }
+
+    /// Takes bytes of the extended protocol; returns the reports that are whole now. A frame that is no report is
+    /// one of a place that does not exist.
+    ///
+    /// # Errors
+    /// A frame is too long: the spawner is out of its mind.
+    pub(super) fn feed_frames(&mut self, piece: &[u8]) -> io::Result<Vec<Report>> {
+        let mut found = Vec::new();
+        let Some(stream) = &mut self.frames else {
+            return Ok(found);
+        };
+        stream.feed(piece);
+        while let Some(frame) = stream.next_frame()? {
+            let report = frames::decode_report(frame);
+            found.push(Report {
+                place: report
+                    .as_ref()
+                    .and_then(|r| usize::try_from(r.number).ok())
+                    .unwrap_or(usize::MAX),
+                results: report
+                    .map(|r| r.texts.iter().map(|t| split(t)).collect())
+                    .unwrap_or_default(),
+            });
+        }
+        Ok(found)
     }
 }
 
@@ -50,12 +94,12 @@ impl Reports {
 mod tests {
     use super::*;
 
-    fn all(bytes: &[u8]) -> Vec<(u8, u8, Bytes)> {
+    fn all(bytes: &[u8]) -> Vec<(usize, u8, Bytes)> {
         let mut reports = Reports::default();
         bytes
             .iter()
             .filter_map(|&b| reports.feed(b))
-            .map(|r| (r.slot, r.letter, r.text))
+            .map(|r| (r.place, r.results[0].0, r.results[0].1.clone()))
             .collect()
     }
 
@@ -78,5 +122,27 @@ mod tests {
         let found = all(&bytes);
         assert_eq!(found[0].2.len(), REPORT_LIMIT - 1);
         assert_eq!(found[1], (1, b'Z', b"x".to_vec()));
+    }
+
+    #[test]
+    fn frames_hold_a_text_for_each_recipient() {
+        let mut reports = Reports::default();
+        reports.extend();
+        let bytes = frames::encode_report(&frames::Report {
+            number: 300,
+            texts: vec![b"Kok".to_vec(), Bytes::new()],
+        })
+        .unwrap();
+        let (head, tail) = bytes.split_at(7);
+        assert!(reports.feed_frames(head).unwrap().is_empty());
+        let found = reports.feed_frames(tail).unwrap();
+        assert_eq!(found[0].place, 300);
+        assert_eq!(
+            found[0].results,
+            [(b'K', b"ok".to_vec()), (0, Bytes::new())]
+        );
+        let found = reports.feed_frames(b"\x01\0\0\0x").unwrap();
+        assert_eq!((found[0].place, found[0].results.len()), (usize::MAX, 0));
+        assert!(reports.feed_frames(&[0xff; 4]).is_err());
     }
 }
