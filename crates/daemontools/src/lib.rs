@@ -1,11 +1,11 @@
 //! daemontools: keep services running, log what they say, run programs with another user, environment or limits.
 //!
-//! Programs   svscan(8) supervise(8) svc(8) svok(8) svstat(8) multilog(8) tai64n(8) tai64nlocal(8) setuidgid(8)
-//!            envuidgid(8) envdir(8) softlimit(8) setlock(8) fghack(8) pgrphack(8) readproctitle(8)
+//! Programs   svscanboot(8) svscan(8) supervise(8) svc(8) svok(8) svstat(8) multilog(8) tai64n(8) tai64nlocal(8)
+//!            setuidgid(8) envuidgid(8) envdir(8) softlimit(8) setlock(8) fghack(8) pgrphack(8) readproctitle(8)
 //! Runs as    root and others; whoever calls
 //! Reads      service directories, fd 0 lines, the passwd file, variable files
 //! Writes     DIR/supervise/{lock,control,ok,status}, log directories, fd 1 lines
-//! May use    base sys
+//! May use    base control sys
 //! Source     the manual pages of the programs; docs/architecture.md
 
 mod announce;
@@ -27,6 +27,7 @@ mod supervise;
 mod svc;
 mod svok;
 mod svscan;
+mod svscanboot;
 mod svstat;
 mod tai64n;
 mod tai64nlocal;
@@ -44,6 +45,7 @@ pub use supervise::run as supervise;
 pub use svc::run as svc;
 pub use svok::run as svok;
 pub use svscan::run as svscan;
+pub use svscanboot::run as svscanboot;
 pub use svstat::run as svstat;
 pub use tai64n::run as tai64n;
 pub use tai64nlocal::run as tai64nlocal;

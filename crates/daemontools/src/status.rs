@@ -1,9 +1,54 @@
 //! The 18 bytes of `supervise/status`: TAI64N of the last change, process id, paused, want.
+//!
+//! For a service with more than `run`, two bytes follow, its stage and 0; and for a log in the same directory another
+//! 20 bytes. Readers of the first 18 see what they know. The longer forms are those of daemontools-encore.
 
 use base::tai::Tai64N;
 
 /// Bytes of the file.
 pub(crate) const STATUS: usize = 18;
+
+/// Bytes of the record with the stage.
+pub(crate) const LONG: usize = 20;
+
+/// How far a service has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// nothing runs, nothing is to
+    Stopped,
+    /// `start` runs
+    Starting,
+    /// `start` has done all, there is no `run`
+    Started,
+    /// `run` runs
+    Running,
+    /// it was told to end, or `stop` runs
+    Stopping,
+    /// `start` failed
+    Failed,
+}
+
+impl Stage {
+    const ALL: [(Stage, &'static str); 6] = [
+        (Stage::Stopped, "stopped"),
+        (Stage::Starting, "starting"),
+        (Stage::Started, "started"),
+        (Stage::Running, "running"),
+        (Stage::Stopping, "stopping"),
+        (Stage::Failed, "failed"),
+    ];
+
+    /// The byte of the file.
+    pub(crate) fn pack(self) -> u8 {
+        // In the order of the table.
+        self as u8
+    }
+
+    /// The word for a byte of the file.
+    pub(crate) fn word(byte: u8) -> Option<&'static str> {
+        Stage::ALL.get(usize::from(byte)).map(|(_, word)| *word)
+    }
+}
 
 /// What supervise is to do when the service ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +135,15 @@ mod tests {
         );
         assert_eq!(Status::unpack(&packed), Some(status));
         assert_eq!(Status::unpack(&packed[..17]), None);
+    }
+
+    #[test]
+    fn stages_have_the_bytes_of_their_words() {
+        for (at, (stage, word)) in Stage::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(stage.pack()), at);
+            assert_eq!(Stage::word(stage.pack()), Some(word));
+        }
+        assert_eq!(Stage::word(6), None);
     }
 
     #[test]

@@ -10,25 +10,44 @@ use crate::options::complaint;
 
 const NAME: &str = "svc";
 
-/// The letters, each once, in the order in which the caller gave them.
-const LETTERS: &str = "udopchaitkx";
+/// The letters, each once, in the order in which the caller gave them. Those after `x` are not of the original, and not
+/// in its usage line.
+const LETTERS: &str = "udopchaitkxq12wLl";
+
+/// The most letters at once: what every FIFO takes whole.
+const COMMANDS: usize = 256;
 
 const USAGE: &str = "svc options: u up, d down, o once, x exit, p pause, c continue, h hup, a alarm, i interrupt, \
                      t term, k kill\n";
 
-/// Runs `svc [ -udopchaitkx ] service ...`: 0 even if some service could not be told.
+/// Runs `svc [ -udopchaitkxq12wLl ] service ...`: 0 even if some service could not be told.
 pub fn run(call: &Call) -> Result<(), Die> {
     let mut commands = Bytes::new();
+    let mut told = 0;
     let mut options = Options::new(&call.args, LETTERS);
     for opt in options.by_ref() {
         match opt {
-            Opt::Flag(letter) if commands.contains(&letter) => {}
+            // Now for another program: what was said to the first is not said to this one.
+            Opt::Flag(letter @ (b'L' | b'l')) => {
+                commands.push(letter);
+                told = commands.len();
+            }
+            Opt::Flag(letter) if commands.iter().skip(told).any(|&c| c == letter) => {}
             Opt::Flag(letter) => commands.push(letter),
             bad => {
                 let text = [complaint(call, &bad).as_slice(), USAGE.as_bytes()].concat();
                 return Err(Die::plain(base::die::PERMANENT, text));
             }
         }
+    }
+
+    if commands.contains(&b'L') {
+        // What comes next, from whomever, is for the service.
+        commands.push(b'l');
+    }
+    if commands.len() > COMMANDS {
+        let text = b"too many options";
+        return Err(Die::fatal(base::die::PERMANENT, text));
     }
 
     // A supervise that ends while it is told something is one sentence, not our end.

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base::{Bytes, Call, Die};
 use sys::signal::Signal;
@@ -10,6 +10,8 @@ use sys::spawn::Spawn;
 use sys::{Dir, Stat};
 
 use crate::announce;
+
+mod stop;
 
 const NAME: &str = "svscan";
 
@@ -20,7 +22,7 @@ const LOGGED_NAME: usize = 255;
 /// Time between two looks at the directory.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Runs `svscan [ directory ]`, for ever.
+/// Runs `svscan [ directory ]`: for ever, or as the first process until SIGTERM or SIGINT.
 pub fn run(call: &Call) -> Result<(), Die> {
     if let Some(dir) = call.args.first() {
         std::env::set_current_dir(sys::dir::path(dir))
@@ -29,12 +31,24 @@ pub fn run(call: &Call) -> Result<(), Die> {
 
     // A caller that ignores the ends of its children would make us deaf to those of ours.
     let _ = sys::signal::default(Signal::SIGCHLD);
+    let stops = stop::is_wanted();
+    if stops {
+        stop::prepare()?;
+    }
+
     let mut services = Services::default();
     loop {
         services.reap();
         services.scan();
-        std::thread::sleep(PAUSE);
+        if !stops {
+            std::thread::sleep(PAUSE);
+        } else if services.rest_and_reap() {
+            break;
+        }
     }
+
+    stop::everything(&mut services);
+    Ok(())
 }
 
 /// The two ends of the pipe from a service to its log. They stay here, so that no line is lost while one of the two
@@ -47,6 +61,8 @@ struct Pipe {
 
 #[derive(Debug)]
 struct Service {
+    /// as last seen
+    name: Bytes,
     /// the directory is known by its device and inode; its name may change
     directory: Stat,
     /// seen in the last scan
@@ -54,6 +70,9 @@ struct Service {
     supervise: Option<u32>,
     log_supervise: Option<u32>,
     log: Option<Pipe>,
+    /// whether the supervise, and that of the log, were told to exit
+    told: bool,
+    log_told: bool,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +90,22 @@ impl Services {
                     }
                 }
             }
+        }
+    }
+
+    /// Waits until the next scan is due, taking the ends of children as they come. Whether it is time to stop.
+    fn rest_and_reap(&mut self) -> bool {
+        let end = Instant::now() + PAUSE;
+        loop {
+            if stop::is_asked() {
+                return true;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            stop::pause(left);
+            self.reap();
         }
     }
 
@@ -97,6 +132,7 @@ impl Services {
                 Ok(stat) if stat.is_dir() => {
                     if let Some(service) = self.find(&here, &name, stat) {
                         service.active = true;
+                        service.name.clone_from(&name);
                         service.start(&name);
                     }
                 }
@@ -124,6 +160,9 @@ impl Services {
                     return None;
                 }
                 self.list.push(Service {
+                    name: name.to_vec(),
+                    told: false,
+                    log_told: false,
                     directory,
                     active: false,
                     supervise: None,
@@ -149,6 +188,8 @@ fn new_log(here: &Dir, name: &[u8]) -> Result<Option<Pipe>, Warned> {
         return Ok(None);
     }
     match here.stat(&[name, b"/log"].concat()) {
+        // A program of that name is started by supervise itself.
+        Ok(stat) if stat.is_file() => return Ok(None),
         Ok(_) => {}
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(warned(b"stat ", b"/log", &e)),

@@ -7,7 +7,7 @@ use base::tai::Tai64N;
 use base::{Bytes, Call, Die};
 use sys::Dir;
 
-use crate::status::{STATUS, Status, Want};
+use crate::status::{LONG, STATUS, Stage, Status, Want};
 
 /// Runs `svstat service ...`: one line each on descriptor 1; 0 whatever the lines say.
 pub fn run(call: &Call) -> Result<(), Die> {
@@ -15,8 +15,16 @@ pub fn run(call: &Call) -> Result<(), Die> {
 
     let mut lines = Bytes::new();
     for service in &call.args {
-        let text = look(service).unwrap_or_else(|trouble| trouble);
-        lines.extend_from_slice(&[service.as_slice(), b": ", text.as_bytes(), b"\n"].concat());
+        for (part, text) in look(service).unwrap_or_else(|trouble| vec![("", trouble)]) {
+            let words = [
+                service.as_slice(),
+                part.as_bytes(),
+                b": ",
+                text.as_bytes(),
+                b"\n",
+            ];
+            lines.extend_from_slice(&words.concat());
+        }
         start.enter().map_err(|e| {
             let text = ["unable to set directory: ", &base::die::system_text(&e)].concat();
             Die::fatal(base::die::TEMPORARY, text)
@@ -37,8 +45,8 @@ enum Normally {
     Down,
 }
 
-/// The state of a service as text. `Err` is text, too: why there is none.
-fn look(service: &[u8]) -> Result<String, String> {
+/// The states of a service, and of a log in its directory, as text. `Err` is text, too: why there is none.
+fn look(service: &[u8]) -> Result<Vec<(&'static str, String)>, String> {
     std::env::set_current_dir(sys::dir::path(service)).map_err(unable("chdir"))?;
     let normally = match std::fs::metadata("down") {
         Ok(_) => Normally::Down,
@@ -52,11 +60,29 @@ fn look(service: &[u8]) -> Result<String, String> {
     }
     let file = File::open("supervise/status").map_err(unable("open supervise/status"))?;
     let mut bytes = Bytes::new();
-    file.take(STATUS as u64)
+    file.take(2 * LONG as u64)
         .read_to_end(&mut bytes)
         .map_err(unable("read supervise/status"))?;
-    let status = Status::unpack(&bytes).ok_or("unable to read supervise/status: bad format")?;
-    Ok(describe(&status, Tai64N::now(), normally))
+    let text = |record: &[u8]| {
+        let status = Status::unpack(record)?;
+        let stage = record
+            .get(STATUS)
+            .map_or(String::new(), |&byte| stage(&status, byte));
+        Some(describe(&status, Tai64N::now(), normally) + &stage)
+    };
+    let main = text(&bytes).ok_or("unable to read supervise/status: bad format")?;
+    let log = bytes.get(LONG..).and_then(text).map(|log| (" log", log));
+    Ok([("", main)].into_iter().chain(log).collect())
+}
+
+/// What a record of more than 18 bytes adds.
+fn stage(status: &Status, byte: u8) -> String {
+    let once = if status.pid != 0 && status.want == Want::Once {
+        ", once"
+    } else {
+        ""
+    };
+    [once, ", ", Stage::word(byte).unwrap_or("status unknown")].concat()
 }
 
 fn unable(what: &'static str) -> impl Fn(io::Error) -> String {

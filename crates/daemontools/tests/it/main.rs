@@ -17,6 +17,8 @@
 )]
 
 mod become_program;
+mod boot;
+mod extras;
 mod labels;
 mod multilog;
 mod services;

@@ -115,12 +115,12 @@ impl Drop for Service {
     }
 }
 
-fn pid_of(status: &[u8]) -> Option<u32> {
+pub(crate) fn pid_of(status: &[u8]) -> Option<u32> {
     let pid = u32::from_le_bytes(status.get(12..16)?.try_into().ok()?);
     (pid != 0).then_some(pid)
 }
 
-fn masked(text: &str) -> String {
+pub(crate) fn masked(text: &str) -> String {
     let mut masked = Vec::new();
     for word in text.split(' ') {
         if !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
