@@ -1,15 +1,17 @@
-//! qmail-queue: put one message on disk, whole or not at all.
+//! qmail-queue: put one message on disk, whole or not at all; qmail-queued: many at once.
 //!
-//! Programs   qmail-queue(8)
-//! Runs as    qmailq, setuid; called by anyone
-//! Reads      fd 0 message, fd 1 envelope; conf-home only, /etc/passwd
-//! Writes     queue/{pid,mess,intd,todo}, lock/trigger
+//! Programs   qmail-queue(8) qmail-queued(8)
+//! Runs as    qmailq; qmail-queue setuid, called by anyone; qmail-queued a service that anyone may talk to
+//! Reads      fd 0 message, fd 1 envelope, or a local socket; conf-home only, /etc/passwd
+//! Writes     queue/{pid,mess,intd,todo}, lock/trigger; qmail-queued lock/queued, run/queue/socket
 //! May use    base control mail queue sys
-//! Source     qmail-queue(8); docs/architecture.md
+//! Source     qmail-queue(8), qmail-queued(8); docs/architecture.md, docs/decisions/0003-queue-service.md
 //!
-//! The exit code is the answer (`queue::intake::Fault`); nothing is printed, because the caller is not to be told more.
+//! qmail-queue's exit code is the answer (`queue::intake::Fault`); nothing is printed, because the caller is not to be
+//! told more. qmail-queued runs threads, the only program of the suite that does, and so it never forks.
 
 mod input;
+mod queued;
 mod received;
 
 use base::{Call, Die};
@@ -18,6 +20,9 @@ use sys::sandbox::{Access, Promises, Walls};
 use sys::signal::Signal;
 
 use input::Input;
+use received::Known;
+
+pub use queued::qmail_queued;
 
 /// Seconds after which the program gives up. Must be below the 36 hours after which qmail-clean sweeps litter.
 const LIFETIME: u32 = 86_400;
@@ -51,7 +56,7 @@ fn take() -> Result<(), Fault> {
         uid,
         pid,
         now,
-        header: received::line(pid, received::caller(uid), now),
+        header: received::line(pid, Known::find().caller(uid), now),
     };
 
     signals().map_err(|_| Fault::Bug)?;

@@ -17,21 +17,46 @@ pub(crate) enum Caller {
     Uid(u32),
 }
 
-/// Finds out who `uid` is. This program is setuid, so it reads /etc/passwd itself and asks no name service.
-///
-/// Where the suite's users do not exist, everybody is a number.
-pub(crate) fn caller(uid: u32) -> Caller {
-    let [alias, qmaild, .., qmails] = control::owners::user_names();
-    let names = [alias, qmaild, qmails].map(str::as_bytes);
-    let Ok(found) = sys::users::local_uids(names) else {
-        return Caller::Uid(uid);
-    };
-    let is = |account: Option<u32>| account == Some(uid);
-    match found {
-        [alias, _, _] if is(alias) => Caller::Alias,
-        [_, qmaild, _] if is(qmaild) => Caller::Network,
-        [_, _, qmails] if is(qmails) => Caller::Bounce,
-        _ => Caller::Uid(uid),
+/// The suite's users that a header names.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Known {
+    alias: Option<u32>,
+    qmaild: Option<u32>,
+    qmails: Option<u32>,
+}
+
+impl Known {
+    /// Looks them up. These programs trust little: they read /etc/passwd themselves and ask no name service.
+    ///
+    /// Where the suite's users do not exist, everybody is a number.
+    pub(crate) fn find() -> Known {
+        let [alias, qmaild, .., qmails] = control::owners::user_names();
+        let names = [alias, qmaild, qmails].map(str::as_bytes);
+        let [alias, qmaild, qmails] = sys::users::local_uids(names).unwrap_or_default();
+        Known {
+            alias,
+            qmaild,
+            qmails,
+        }
+    }
+
+    /// Whether `uid` is one of them.
+    pub(crate) fn is_ours(self, uid: u32) -> bool {
+        [self.alias, self.qmaild, self.qmails].contains(&Some(uid))
+    }
+
+    /// Who `uid` is.
+    pub(crate) fn caller(self, uid: u32) -> Caller {
+        let is = |account: Option<u32>| account == Some(uid);
+        if is(self.alias) {
+            Caller::Alias
+        } else if is(self.qmaild) {
+            Caller::Network
+        } else if is(self.qmails) {
+            Caller::Bounce
+        } else {
+            Caller::Uid(uid)
+        }
     }
 }
 
@@ -69,6 +94,9 @@ mod tests {
 
     #[test]
     fn a_uid_that_nobody_has_is_a_number() {
-        assert_eq!(caller(3_999_999_999), Caller::Uid(3_999_999_999));
+        assert_eq!(
+            Known::find().caller(3_999_999_999),
+            Caller::Uid(3_999_999_999)
+        );
     }
 }

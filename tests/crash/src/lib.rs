@@ -23,6 +23,8 @@
 pub mod cut;
 pub mod disk;
 pub mod fuse;
+pub mod kill;
+pub mod sink;
 pub mod store;
 pub mod suite;
 
@@ -54,6 +56,20 @@ pub fn run() -> ExitCode {
             std::fs::create_dir(&at).unwrap();
             let figures = cut::run(&plan, &suite, &at);
             println!("{figures:#?}");
+            ExitCode::SUCCESS
+        }
+        ["kill", kind, only, stride, bin] => {
+            let mut bench = kill::Bench::new(&PathBuf::from(bin)).unwrap();
+            let kind = if *kind == "kills" {
+                kill::Kind::Kills
+            } else {
+                kill::Kind::Errors
+            };
+            for story in kill::STORIES.iter().filter(|s| s.name.contains(only)) {
+                let started = std::time::Instant::now();
+                let figures = bench.run(story, kind, stride.parse().unwrap());
+                println!("{} {:?} {figures:#?}", story.name, started.elapsed());
+            }
             ExitCode::SUCCESS
         }
         _ => ExitCode::from(100),

@@ -69,7 +69,10 @@ impl Mail {
 
     /// Whether `text` is this message whole, below any header or notice.
     pub fn ends(&self, text: &[u8]) -> bool {
-        text.ends_with(&self.body)
+        let blank = find(&self.body, b"\n\n").unwrap_or(0);
+        let subject = find(&self.body, b"Subject: ").unwrap_or(0);
+        // qmail-inject writes the header anew: its lines may stand elsewhere.
+        text.ends_with(&self.body[blank..]) && find(text, &self.body[subject..=blank]).is_some()
     }
 
     fn envelope(&self) -> Vec<u8> {
@@ -80,6 +83,10 @@ impl Mail {
         envelope.push(0);
         envelope
     }
+}
+
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|w| w == what)
 }
 
 fn own(path: &Path, ids: (u32, u32)) -> io::Result<()> {

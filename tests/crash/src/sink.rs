@@ -1,0 +1,84 @@
+//! Another host's mail server: takes everything, keeps what arrived whole, bears a peer that dies.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// The running sink.
+#[derive(Clone, Debug)]
+pub struct Sink {
+    /// its port on 127.0.0.1
+    pub port: u16,
+    received: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Sink {
+    /// Starts listening on a free port.
+    ///
+    /// # Errors
+    /// No port.
+    pub fn start() -> std::io::Result<Sink> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let sink = Sink {
+            port: listener.local_addr()?.port(),
+            received: Arc::default(),
+        };
+        let received = sink.received.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let received = received.clone();
+                thread::spawn(move || serve(&stream, &received));
+            }
+        });
+        Ok(sink)
+    }
+
+    /// What arrived since the last call.
+    pub fn take(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.received.lock().unwrap())
+    }
+
+    /// How many messages wait for `take`.
+    pub fn count(&self) -> usize {
+        self.received.lock().unwrap().len()
+    }
+}
+
+fn serve(stream: &TcpStream, received: &Mutex<Vec<Vec<u8>>>) -> Option<()> {
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .ok()?;
+    let mut writer = stream.try_clone().ok()?;
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut line_of = move || {
+        let mut line = Vec::new();
+        reader.read_until(b'\n', &mut line).ok()?;
+        Some(line.strip_suffix(b"\r\n")?.to_vec())
+    };
+    let mut say = |text: &str| writer.write_all(format!("{text}\r\n").as_bytes()).ok();
+    say("220 sink.test ESMTP")?;
+    loop {
+        let line = line_of()?;
+        let verb = line.get(..4).unwrap_or(&line).to_ascii_uppercase();
+        match verb.as_slice() {
+            b"DATA" => {
+                say("354 go ahead")?;
+                let mut message = Vec::new();
+                loop {
+                    let line = line_of()?;
+                    if line == b"." {
+                        break;
+                    }
+                    message.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
+                    message.push(b'\n');
+                }
+                received.lock().ok()?.push(message);
+                say("250 ok")?;
+            }
+            b"QUIT" => return say("221 bye"),
+            _ => say("250 ok")?,
+        }
+    }
+}
