@@ -41,9 +41,14 @@ impl Source {
         }
     }
 
-    /// The name that this list has for an address.
+    /// The name that this list has for an address. A dot too many in the base does no harm, as in the original.
     pub(super) fn name(&self, reversed: &[u8]) -> Bytes {
-        [reversed, &self.base].concat()
+        let labels: Vec<&[u8]> = self
+            .base
+            .split(|&b| b == b'.')
+            .filter(|label| !label.is_empty())
+            .collect();
+        [reversed, &labels.join(&b'.')].concat()
     }
 
     /// What the answer to the first question says: the text of the reply if the client is listed. An empty text for
