@@ -87,6 +87,20 @@ pub fn wait_for(pid: u32) -> io::Result<End> {
     }
 }
 
+/// Gets hold of process `pid` as a debugger does, without stopping it, until this process ends: the step that lets one
+/// read and change the other's memory. For tests of what must not be possible.
+#[cfg(target_os = "linux")]
+pub fn seize(pid: u32) -> io::Result<()> {
+    let nothing = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: this request looks at no memory of ours.
+    let done = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid as libc::pid_t, nothing, nothing) };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Sets the file mode creation mask.
 pub fn umask(mask: u32) {
     set_umask(Mode::from_bits_truncate(mask));

@@ -17,6 +17,9 @@ pub(super) enum Verdict {
     Without(u32, u32),
     /// allowed if this argument is one of these numbers, else `EACCES`
     OneOf(u32, &'static [u32]),
+    /// `socket`, allowed for these families, streams and packets, and the usual protocol of each: Landlock holds the
+    /// ports of TCP only, and MPTCP or SCTP would go past it
+    Socket(&'static [u32]),
     /// allowed if this argument is our process id, else `EACCES`
     OwnProcess(u32),
 }
@@ -77,7 +80,6 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_exit_group,
     // On sockets that a program was given.
     libc::SYS_recvfrom,
-    libc::SYS_sendto,
     libc::SYS_shutdown,
     libc::SYS_getsockopt,
     libc::SYS_setsockopt,
@@ -128,15 +130,6 @@ const MAKE_OLD: &[c_long] = &[libc::SYS_link, libc::SYS_rename];
 #[cfg(not(target_arch = "x86_64"))]
 const MAKE_OLD: &[c_long] = &[];
 
-/// With sockets of one's own. Nobody listens.
-const CONNECT: &[c_long] = &[libc::SYS_connect];
-const DATAGRAMS: &[c_long] = &[
-    libc::SYS_bind,
-    libc::SYS_sendmsg,
-    libc::SYS_recvmsg,
-    libc::SYS_sendmmsg,
-];
-
 /// Nothing but an intruder does these. What else is not allowed fails, and that is enough.
 const KILL: &[c_long] = &[libc::SYS_execve, libc::SYS_execveat, libc::SYS_ptrace];
 
@@ -151,6 +144,8 @@ const WRITING: u32 =
         as u32;
 /// Bits that make something new.
 const MAKING: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u32;
+/// A way to connect that Landlock does not see.
+const CONNECTING: u32 = libc::MSG_FASTOPEN as u32;
 /// Memory that could hold machine code.
 const CODE: u32 = libc::PROT_EXEC as u32;
 
@@ -161,6 +156,7 @@ pub(super) fn table(promises: &Promises) -> Vec<(u32, Verdict)> {
     table.all(ALWAYS_OLD, Verdict::Allow);
     table.all(KILL, Verdict::Kill);
     table.one(libc::SYS_ioctl, Verdict::OneOf(1, IOCTLS));
+    table.one(libc::SYS_sendto, Verdict::Without(3, CONNECTING));
     table.one(libc::SYS_mmap, Verdict::Without(2, CODE));
     table.one(libc::SYS_mprotect, Verdict::Without(2, CODE));
     // Limits are to be read, so the pointer to new ones is null.
@@ -172,13 +168,14 @@ pub(super) fn table(promises: &Promises) -> Vec<(u32, Verdict)> {
     match promises.network {
         Network::None => {}
         Network::Clients(_) => {
-            table.one(libc::SYS_socket, Verdict::OneOf(0, INTERNET));
-            table.all(CONNECT, Verdict::Allow);
-            table.all(DATAGRAMS, Verdict::Allow);
+            table.one(libc::SYS_socket, Verdict::Socket(INTERNET));
+            table.one(libc::SYS_connect, Verdict::Allow);
+            // For a port that nobody can guess, under a question over UDP.
+            table.one(libc::SYS_bind, Verdict::Allow);
         }
         Network::Local => {
-            table.one(libc::SYS_socket, Verdict::OneOf(0, LOCAL));
-            table.all(CONNECT, Verdict::Allow);
+            table.one(libc::SYS_socket, Verdict::Socket(LOCAL));
+            table.one(libc::SYS_connect, Verdict::Allow);
         }
     }
 

@@ -155,6 +155,14 @@ impl Draft {
                 // None of them: a jump either way.
                 self.branch(IF_NOT_BELOW, 0, NO_ACCESS, NO_ACCESS);
             }
+            Verdict::Socket(families) => {
+                self.step(LOAD, argument(1));
+                // Besides 1 and 2 there are flags, kinds above 3, and 3, which is for root only.
+                self.branch(IF_ANY_BIT, 0xc, NO_ACCESS, NEXT);
+                self.step(LOAD, argument(2));
+                self.branch(IF_EQUAL, 0, NEXT, NO_ACCESS);
+                self.look(Verdict::OneOf(0, families));
+            }
             Verdict::OwnProcess(number) => {
                 self.step(LOAD, argument(number));
                 self.branch(IF_EQUAL, std::process::id(), ALLOW, NO_ACCESS);

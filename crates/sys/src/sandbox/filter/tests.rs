@@ -97,6 +97,21 @@ fn the_tree_says_what_the_table_says() {
                         assert_eq!(said(arguments), ALLOW);
                     }
                 }
+                Verdict::Socket(families) => {
+                    let socket = |family, kind: i32, protocol: i32| {
+                        said([family, kind as u32, protocol as u32, 0, 0, 0])
+                    };
+                    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+                    for &family in families {
+                        for kind in [libc::SOCK_STREAM, libc::SOCK_DGRAM] {
+                            assert_eq!(socket(family, kind | flags, 0), ALLOW);
+                            assert_eq!(socket(family, kind, libc::IPPROTO_MPTCP), NO_ACCESS);
+                        }
+                        assert_eq!(socket(family, libc::SOCK_SEQPACKET, 0), NO_ACCESS);
+                        assert_eq!(socket(family, libc::SOCK_RDM, 0), NO_ACCESS);
+                    }
+                    assert_eq!(socket(libc::AF_NETLINK as u32, 1, 0), NO_ACCESS);
+                }
                 Verdict::OwnProcess(place) => {
                     let mut arguments = [1; 6];
                     assert_eq!(said(arguments), NO_ACCESS);
