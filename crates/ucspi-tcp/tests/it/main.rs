@@ -10,9 +10,12 @@
 )]
 
 mod fake_dns;
+mod filters;
 mod interchange;
 mod names;
+mod rblsmtpd;
 mod rules;
+mod scripts;
 mod server;
 mod tcpclient;
 mod tcpserver;
