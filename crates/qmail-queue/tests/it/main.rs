@@ -1,6 +1,8 @@
 //! qmail-queue from outside: descriptors, exit codes, files.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod service;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
