@@ -67,6 +67,14 @@ fn showctl_says_when_one_user_is_everybody() {
     assert!(report.contains(&format!("\n{line}\n")), "{report}");
 }
 
+#[test]
+fn showctl_tells_of_the_sandbox() {
+    let home = Home::new("showctl-sandbox");
+    let report = run(&home, "qmail-showctl").out_text();
+    let line = format!("sandbox beside the uids: {}.", sys::sandbox::level());
+    assert!(report.contains(&format!("\n{line}\n")), "{report}");
+}
+
 fn sys_uid() -> u32 {
     use std::os::unix::fs::MetadataExt;
     fs::metadata("/proc/self").unwrap().uid()
