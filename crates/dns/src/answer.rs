@@ -1,6 +1,7 @@
 //! Messages: the question that goes out, and what an answer holds.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use base::Bytes;
 use domain::base::iana::{Class, Opcode, Rcode};
@@ -94,7 +95,7 @@ fn is_sound(message: &Message<Bytes>) -> bool {
 }
 
 /// Records of one question.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     message: Message<Bytes>,
     kind: Rtype,
@@ -126,6 +127,12 @@ impl Answer {
     /// The name that the records belong to, at the end of its CNAME records.
     pub fn canonical(&self) -> Bytes {
         name::text(&self.name)
+    }
+
+    /// How long the shortest-lived record of the answer lives; `None` if there is none.
+    pub(crate) fn life(&self) -> Option<Duration> {
+        let records = self.message.answer().ok()?.flatten();
+        records.map(|record| record.ttl().into_duration()).min()
     }
 
     /// Turns each record that belongs to the question into a value; the first of equal ones is kept.

@@ -7,11 +7,12 @@
 //! May use    base sys
 //! Source     RFC 1035, 5966, 6891, 7505, 8020; dns_transmit in djbdns
 //!
-//! A stub: it relies on a recursive resolver and keeps no cache. /etc/hosts and search lists are not consulted, as in
+//! A stub: it relies on a recursive resolver, and remembers answers for a short while only if it is told to. /etc/hosts and search lists are not consulted, as in
 //! djb's programs. One question waits at most `QUESTION_TIME`.
 
 mod answer;
 mod batch;
+mod memory;
 mod name;
 mod servers;
 mod transport;
@@ -26,6 +27,8 @@ use std::time::Instant;
 
 use base::Bytes;
 use domain::base::Rtype;
+
+use memory::Memory;
 
 pub use answer::Answer;
 pub use batch::Batch;
@@ -80,6 +83,7 @@ pub struct Mx {
 pub struct Resolver {
     servers: Vec<SocketAddr>,
     trusted: bool,
+    memory: Option<Memory>,
 }
 
 impl Resolver {
@@ -96,12 +100,27 @@ impl Resolver {
         Ok(Resolver {
             servers: found.list,
             trusted: found.trusted,
+            memory: None,
         })
     }
 
     /// These resolvers and no others. `trusted`: their AD bit is worth something.
     pub fn new(servers: Vec<SocketAddr>, trusted: bool) -> Resolver {
-        Resolver { servers, trusted }
+        Resolver {
+            servers,
+            trusted,
+            memory: None,
+        }
+    }
+
+    /// From now on `ask`, and what is built on it, remembers answers as long as their records live, but not longer than
+    /// a minute; that there is no such name or record, for ten seconds. Clones share what they know.
+    #[must_use]
+    pub fn with_memory(self) -> Resolver {
+        Resolver {
+            memory: Some(Memory::default()),
+            ..self
+        }
     }
 
     /// Who is asked, in this order.
@@ -117,7 +136,11 @@ impl Resolver {
         let name = name::parse(host)
             .filter(|_| !host.is_empty())
             .ok_or(Trouble::NoName)?;
-        transport::ask(&self.servers, self.trusted, &name, kind)
+        let ask = || transport::ask(&self.servers, self.trusted, &name, kind);
+        match &self.memory {
+            Some(memory) => memory.recall(&name::text(&name), kind, ask),
+            None => ask(),
+        }
     }
 
     /// Asks many questions at once; what has no answer at `end` is temporary trouble.

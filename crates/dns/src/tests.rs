@@ -397,3 +397,44 @@ fn a_batch_asks_again_without_edns_and_passes_over_strays() {
     let found = batch.take(0).and_then(|a| a.addresses());
     assert_eq!(found, Ok(vec!["192.0.2.7".parse().unwrap()]));
 }
+
+#[test]
+fn a_memory_asks_once_while_the_answer_lives() {
+    let dns = Dns::start([
+        ("x.test", Record::Mx(10, "a.x.test".into())),
+        ("a.x.test", Record::address("192.0.2.1")),
+    ]);
+    let resolver = resolver(&dns).with_memory();
+    for name in [&b"x.test"[..], b"X.test."] {
+        for copy in [&resolver, &resolver.clone()] {
+            assert_eq!(copy.mx(name), Ok(vec![mx(10, "a.x.test")]));
+            assert_eq!(copy.mx(b"no.test"), Err(Trouble::NoName));
+            assert_eq!(copy.mx(b"a.x.test"), Err(Trouble::NoData));
+            assert_eq!(copy.addresses(b"a.x.test").unwrap().len(), 1);
+        }
+    }
+    let asked = dns.asked();
+    // MX of three names, two kinds of addresses of one.
+    assert_eq!(asked.len(), 5, "{asked:?}");
+}
+
+#[test]
+fn a_memory_forgets_trouble_and_records_that_do_not_live() {
+    let failing = hostile(|query, _| vec![reply(query, 2, &[])]);
+    let counted = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = counted.clone();
+    let fleeting = hostile(move |query, _| {
+        count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let mut packet = reply(query, 0, &[("x.test".into(), 1, vec![192, 0, 2, 1])]);
+        // The time to live stands before the length and the four bytes of the address.
+        let end = packet.len() - 6;
+        packet[end - 4..end].fill(0);
+        vec![packet]
+    });
+    let resolver = Resolver::new(vec![failing, fleeting], true).with_memory();
+    for n in 1..=2 {
+        let found = resolver.ask(b"x.test", Rtype::A).unwrap();
+        assert_eq!(found.addresses().unwrap().len(), 1);
+        assert_eq!(counted.load(std::sync::atomic::Ordering::SeqCst), n);
+    }
+}
