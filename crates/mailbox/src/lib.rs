@@ -37,6 +37,22 @@ pub enum Trouble {
     Write(io::Error),
 }
 
+impl Trouble {
+    /// The same trouble, for another message that it hits as well.
+    fn again(&self) -> Trouble {
+        let same = |e: &io::Error| match e.raw_os_error() {
+            Some(number) => io::Error::from_raw_os_error(number),
+            None => e.kind().into(),
+        };
+        match self {
+            Trouble::Open(e) => Trouble::Open(same(e)),
+            Trouble::Slow => Trouble::Slow,
+            Trouble::Read(e) => Trouble::Read(same(e)),
+            Trouble::Write(e) => Trouble::Write(same(e)),
+        }
+    }
+}
+
 /// Copies `message` to its end, in pieces, through `put`.
 fn copy(
     message: &mut impl Read,

@@ -2,12 +2,13 @@
 //!
 //! Source  maildir(5)
 
+use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base::Bytes;
-use sys::Dir;
+use sys::{Dir, Stat};
 
 use crate::limit::Limit;
 use crate::{Trouble, Writer, copy, sync_entries};
@@ -32,24 +33,163 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 /// # Errors
 /// `Open` when the maildir itself cannot be entered; the others as `Trouble` says. The file in `tmp` is gone then.
 pub fn deliver(dir: &[u8], prefix: &[u8], message: &mut impl Read) -> Result<Bytes, Trouble> {
-    let limit = Limit::start(LIMIT).map_err(Trouble::Write)?;
-    let maildir = Dir::open(sys::dir::path(dir)).map_err(Trouble::Open)?;
-    let tmp = maildir.open_dir(b"tmp").map_err(Trouble::Write)?;
-    let new = maildir.open_dir(b"new").map_err(Trouble::Write)?;
+    let mut batch = Batch::start()?;
+    batch.add(dir, prefix, message)?;
+    // One went in, one comes out.
+    batch.finish().pop().unwrap_or(Err(Trouble::Slow))
+}
 
-    let (name, file) = create(&tmp)?;
-    let done =
-        write(&file, &limit, prefix, message).and_then(|()| publish(&tmp, &new, &name, &file));
-    let removed = tmp.unlink(&name);
-    done?;
-    // The message is in `new` already; a second name in `tmp` is litter, not a loss.
-    drop(removed);
-    sync_entries(&new)?;
-    Ok(name)
+/// Several deliveries that wait for the disk together: each content is flushed, but a directory only once.
+///
+/// Each is durable before `finish` says so, and each succeeds or fails by itself; only a directory that cannot be
+/// flushed fails all that went into it.
+///
+/// Waits   at most `LIMIT` seconds altogether, with SIGALRM taken for itself meanwhile.
+#[derive(Debug)]
+pub struct Batch {
+    limit: Limit,
+    /// every maildir once
+    rooms: Vec<Room>,
+    drafts: Vec<Draft>,
+}
+
+/// An open maildir.
+#[derive(Debug)]
+struct Room {
+    identity: Stat,
+    tmp: Dir,
+    new: Dir,
+}
+
+/// A message that stands in tmp, whole.
+#[derive(Debug)]
+struct Draft {
+    /// place in `rooms`
+    room: usize,
+    name: Bytes,
+    file: File,
+}
+
+impl Batch {
+    /// An empty one. There may be only one in a process at a time.
+    ///
+    /// # Errors
+    /// `Write`: the time limit could not be set.
+    pub fn start() -> Result<Batch, Trouble> {
+        Ok(Batch {
+            limit: Limit::start(LIMIT).map_err(Trouble::Write)?,
+            rooms: Vec::new(),
+            drafts: Vec::new(),
+        })
+    }
+
+    /// How many were added.
+    pub fn len(&self) -> usize {
+        self.drafts.len()
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.drafts.is_empty()
+    }
+
+    /// Writes one more message to tmp.
+    ///
+    /// # Errors
+    /// As `deliver`; it is not part of the batch then.
+    pub fn add(
+        &mut self,
+        dir: &[u8],
+        prefix: &[u8],
+        message: &mut impl Read,
+    ) -> Result<(), Trouble> {
+        let room = self.enter(dir)?;
+        let Some(Room { tmp, .. }) = self.rooms.get(room) else {
+            return Err(Trouble::Slow);
+        };
+        let (name, file) = create(tmp)?;
+        if let Err(trouble) = write(&file, &self.limit, prefix, message) {
+            let _ = tmp.unlink(&name);
+            return Err(trouble);
+        }
+        self.drafts.push(Draft { room, name, file });
+        Ok(())
+    }
+
+    /// Opens the maildir, or finds that it is open.
+    fn enter(&mut self, dir: &[u8]) -> Result<usize, Trouble> {
+        let maildir = Dir::open(sys::dir::path(dir)).map_err(Trouble::Open)?;
+        let identity = sys::dir::stat_fd(&maildir).map_err(Trouble::Open)?;
+        let known = |room: &Room| room.identity.is_same_file(&identity);
+        if let Some(at) = self.rooms.iter().position(known) {
+            return Ok(at);
+        }
+        let tmp = maildir.open_dir(b"tmp").map_err(Trouble::Write)?;
+        let new = maildir.open_dir(b"new").map_err(Trouble::Write)?;
+        self.rooms.push(Room { identity, tmp, new });
+        Ok(self.rooms.len() - 1)
+    }
+
+    /// Makes all contents durable, gives them their names in new, and makes those durable. Returns the names, in the
+    /// order of `add`.
+    pub fn finish(self) -> Vec<Result<Bytes, Trouble>> {
+        let Batch {
+            limit,
+            rooms,
+            drafts,
+        } = self;
+        if drafts.len() > 1 {
+            for draft in &drafts {
+                sys::dir::start_sync(&draft.file);
+            }
+        }
+        let synced: Vec<Result<(), Trouble>> = drafts
+            .iter()
+            .map(|d| sys::dir::sync(&d.file).map_err(Trouble::Write))
+            .collect();
+        let mut used = vec![false; rooms.len()];
+        let mut done = Vec::with_capacity(drafts.len());
+        for (draft, synced) in drafts.iter().zip(synced) {
+            let Some(room) = rooms.get(draft.room) else {
+                continue;
+            };
+            let named = synced.and_then(|()| publish(room, draft));
+            // With a name in `new` a second name in `tmp` is litter, not a loss.
+            let _ = room.tmp.unlink(&draft.name);
+            if let (Ok(()), Some(used)) = (&named, used.get_mut(draft.room)) {
+                *used = true;
+            }
+            done.push(named);
+        }
+        let flushed: Vec<Result<(), Trouble>> = rooms
+            .iter()
+            .zip(used)
+            .map(|(room, used)| {
+                if used {
+                    sync_entries(&room.new)
+                } else {
+                    Ok(())
+                }
+            })
+            .collect();
+        drop(limit);
+        drafts
+            .into_iter()
+            .zip(done)
+            .map(|(draft, named)| {
+                named?;
+                match flushed.get(draft.room) {
+                    Some(Ok(())) => Ok(draft.name),
+                    Some(Err(trouble)) => Err(trouble.again()),
+                    None => Err(Trouble::Slow),
+                }
+            })
+            .collect()
+    }
 }
 
 /// A new file in tmp.
-fn create(tmp: &Dir) -> Result<(Bytes, std::fs::File), Trouble> {
+fn create(tmp: &Dir) -> Result<(Bytes, File), Trouble> {
     let mut tries = 0;
     loop {
         let name = unique()?;
@@ -62,7 +202,7 @@ fn create(tmp: &Dir) -> Result<(Bytes, std::fs::File), Trouble> {
 }
 
 fn write(
-    file: &std::fs::File,
+    file: &File,
     limit: &Limit,
     prefix: &[u8],
     message: &mut impl Read,
@@ -70,17 +210,18 @@ fn write(
     let mut writer = Writer::new(file, limit);
     writer.put(prefix)?;
     copy(message, limit, |piece| writer.put(piece))?;
-    writer.flush()?;
-    sys::dir::sync(file).map_err(Trouble::Write)
+    writer.flush()
 }
 
 /// Gives the file its name in new.
-fn publish(tmp: &Dir, new: &Dir, name: &[u8], file: &std::fs::File) -> Result<(), Trouble> {
+fn publish(room: &Room, draft: &Draft) -> Result<(), Trouble> {
+    let Room { tmp, new, .. } = room;
+    let name = &draft.name;
     let Err(error) = tmp.link(name, new, name) else {
         return Ok(());
     };
     // Over NFS the answer to a link that worked may get lost: the name is there then, and is ours.
-    let ours = sys::dir::stat_fd(file).ok();
+    let ours = sys::dir::stat_fd(&draft.file).ok();
     match (ours, new.stat_link(name).ok()) {
         (Some(ours), Some(there)) if ours.is_same_file(&there) => Ok(()),
         _ => Err(Trouble::Write(error)),

@@ -39,6 +39,14 @@ pub(crate) struct Done {
 }
 
 impl Done {
+    /// One maildir or mbox.
+    pub(crate) fn one_file() -> Done {
+        Done {
+            files: 1,
+            ..Done::default()
+        }
+    }
+
     /// `did FILES+FORWARDS+PROGRAMS`, and `qp PID` after forwards.
     pub(crate) fn report(&self) -> String {
         let queued = self
@@ -107,14 +115,7 @@ impl Delivery<'_> {
         let message = self.message.rewound()?;
         match maildir::deliver(before_nul(dir), &header, message) {
             Ok(_) => Ok(()),
-            Err(Trouble::Open(e)) if !sys::is_temporary(&e) => {
-                Err(die::temporary("Unable to chdir to maildir. (#4.2.1)"))
-            }
-            Err(Trouble::Slow) => Err(die::temporary("Timeout on maildir delivery. (#4.3.0)")),
-            Err(Trouble::Read(_)) => Err(die::temporary("Unable to read message. (#4.3.0)")),
-            Err(Trouble::Open(_) | Trouble::Write(_)) => Err(die::temporary(
-                "Temporary error on maildir delivery. (#4.3.0)",
-            )),
+            Err(trouble) => Err(maildir_trouble(trouble)),
         }
     }
 
@@ -167,6 +168,16 @@ impl Delivery<'_> {
             }
         }
     }
+}
+
+/// The last words after a maildir that could not be delivered to.
+pub(crate) fn maildir_trouble(trouble: Trouble) -> Die {
+    die::temporary(match trouble {
+        Trouble::Open(e) if !sys::is_temporary(&e) => "Unable to chdir to maildir. (#4.2.1)",
+        Trouble::Slow => "Timeout on maildir delivery. (#4.3.0)",
+        Trouble::Read(_) => "Unable to read message. (#4.3.0)",
+        Trouble::Open(_) | Trouble::Write(_) => "Temporary error on maildir delivery. (#4.3.0)",
+    })
 }
 
 /// Files and programs are refused where only forwards are allowed.

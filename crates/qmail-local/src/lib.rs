@@ -6,6 +6,9 @@
 //! Writes     his maildirs and mboxes; new mail through bin/qmail-queue; fd 1 and 2 the report
 //! May use    base control mail mailbox queue recipient sys
 //! Source     qmail-local(8), dot-qmail(5), qmail-command(8); exit codes of a mail command
+//!
+//! `within` makes the same deliveries inside another process, which is the recipient already: a worker of
+//! qmail-lspawn(8).
 
 mod args;
 mod ask;
@@ -15,10 +18,12 @@ mod dotfile;
 mod environment;
 mod forwarding;
 mod helpers;
+pub mod identity;
 mod instruction;
 mod local;
 mod message;
 mod program;
+pub mod within;
 
 pub use helpers::{bouncesaying, condredirect, except, forward, preline};
 pub use local::local;

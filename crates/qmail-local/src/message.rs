@@ -23,6 +23,11 @@ impl Message {
         }
     }
 
+    /// A message that somebody else has opened.
+    pub(crate) fn from(file: File) -> Message {
+        Message { file: Some(file) }
+    }
+
     /// The message from its start.
     pub(crate) fn rewound(&mut self) -> Result<&mut File, Die> {
         let trouble = || die::temporary("Unable to rewind message. (#4.3.0)");

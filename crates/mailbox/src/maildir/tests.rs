@@ -113,3 +113,42 @@ fn what_fails_leaves_nothing() {
     ));
     assert!(names(&scratch, "M/tmp").is_empty());
 }
+
+#[test]
+fn of_a_batch_each_arrives_or_fails_by_itself() {
+    let scratch = kit::Scratch::new("maildir");
+    let dir = maildir(&scratch);
+    for part in ["N/tmp", "N/new", "P/tmp"] {
+        fs::create_dir_all(scratch.join(part)).unwrap();
+    }
+    let other = |name: &str| scratch.join(name).into_os_string().into_encoded_bytes();
+    let mut batch = Batch::start().unwrap();
+    batch.add(&dir, b"A: 1\n", &mut &b"\none"[..]).unwrap();
+    batch
+        .add(&other("N"), b"A: 2\n", &mut &b"\ntwo"[..])
+        .unwrap();
+    assert!(matches!(
+        batch.add(&other("none"), b"", &mut &b"x"[..]),
+        Err(Trouble::Open(_))
+    ));
+    assert!(matches!(
+        batch.add(&other("P"), b"", &mut &b"x"[..]),
+        Err(Trouble::Write(_))
+    ));
+    batch.add(&dir, b"A: 3\n", &mut &b"\nthree"[..]).unwrap();
+    assert_eq!((batch.len(), batch.rooms.len()), (3, 2));
+    // Nothing has a name for readers yet.
+    assert!(names(&scratch, "M/new").is_empty());
+    // One of them gets into trouble: its file in tmp is taken away.
+    let tmp = scratch.join("M/tmp");
+    let last = String::from_utf8(batch.drafts[2].name.clone()).unwrap();
+    fs::remove_file(tmp.join(&last)).unwrap();
+    let done = batch.finish();
+    assert_eq!(done.len(), 3);
+    let name = |n: usize| String::from_utf8(done[n].as_ref().unwrap().clone()).unwrap();
+    assert_eq!(scratch.read(&format!("M/new/{}", name(0))), b"A: 1\n\none");
+    assert_eq!(scratch.read(&format!("N/new/{}", name(1))), b"A: 2\n\ntwo");
+    assert!(matches!(done[2], Err(Trouble::Write(_))));
+    assert_eq!(names(&scratch, "M/new").len(), 1);
+    assert!(names(&scratch, "M/tmp").is_empty() && names(&scratch, "N/tmp").is_empty());
+}
