@@ -39,8 +39,11 @@ pub fn run(call: &Call) -> Result<(), Die> {
     let mut input = Input::open()?;
     // A caller that ignores the ends of its children would keep that of a processor from us.
     let _ = sys::signal::default(Signal::SIGCHLD);
-    // A file size limit is then an error that can be dealt with, not the end.
-    sys::signal::catch(Signal::SIGXFSZ).map_err(|e| Die::unable("catch signals", &e))?;
+    // A file size limit is then an error that can be dealt with, not the end; and who reads descriptor 2 may leave
+    // without taking the logs along. A processor finds both as usual.
+    for signal in [Signal::SIGXFSZ, Signal::SIGPIPE] {
+        sys::signal::catch(signal).map_err(|e| Die::unable("catch signals", &e))?;
+    }
     let script = Script::read(&start, &call.args)?;
     // A processor must be free to do its work, and would inherit every wall.
     if !script.has_processor() {

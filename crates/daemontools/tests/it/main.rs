@@ -19,6 +19,7 @@
 mod become_program;
 mod boot;
 mod extras;
+mod faults;
 mod labels;
 mod multilog;
 mod services;

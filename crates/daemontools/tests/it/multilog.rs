@@ -36,7 +36,7 @@ fn names(log: &Path) -> Vec<String> {
 }
 
 /// The contents of the old files from the oldest on, then of `current`.
-fn files(log: &Path) -> Vec<Vec<u8>> {
+pub(crate) fn files(log: &Path) -> Vec<Vec<u8>> {
     let mut paths: Vec<_> = fs::read_dir(log)
         .unwrap()
         .map(|e| e.unwrap().path())
@@ -52,7 +52,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 /// Numbered lines of different lengths.
-fn numbered(from: usize, to: usize) -> String {
+pub(crate) fn numbered(from: usize, to: usize) -> String {
     (from..to)
         .map(|n| format!("{n} {}\n", "x".repeat(n * 37 % 211)))
         .collect()

@@ -1,0 +1,410 @@
+//! The daemons when the system fails them: killed or refused at every call that changes something, no descriptors, no
+//! processes, too many services.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use kit::{Run, Scratch};
+use sys::process::End;
+use sys::signal::Signal;
+
+use crate::multilog::{files, numbered};
+use crate::{Fed, ours, path};
+
+const STRACE: &str = "/usr/bin/strace";
+
+/// Calls by which multilog changes what is on disk.
+const CALLS: [&str; 11] = [
+    "write",
+    "openat",
+    "mkdirat",
+    "fsync",
+    "fchmod",
+    "fchmodat",
+    "renameat",
+    "renameat2",
+    "linkat",
+    "unlinkat",
+    "pwrite64",
+];
+
+/// A script with everything: rotation, a processor, a status file.
+const SCRIPT: [&str; 5] = ["s4096", "n1000", "!cat", "=status", "./log"];
+
+fn input() -> String {
+    numbered(0, 90)
+}
+
+/// Whether calls can be traced here.
+fn can_trace(test: &str) -> bool {
+    let can = Path::new(STRACE).exists()
+        && Run::new(STRACE)
+            .args([
+                "-o",
+                "/dev/null",
+                "-e",
+                "inject=fsync:error=EIO:when=1",
+                "true",
+            ])
+            .output()
+            .end
+            == End::Exit(0);
+    if !can {
+        eprintln!("SKIPPED (no strace): {test}");
+    }
+    can
+}
+
+/// multilog under strace with one fault.
+fn traced(here: &Scratch, fault: &[&str]) -> Run {
+    here.write("input", input());
+    let mut shell = format!("exec {STRACE} -qq -o trace -e signal=none");
+    for word in fault {
+        shell.push_str(&format!(" -e {word}"));
+    }
+    shell.push_str(&format!(" {}", kit::program("multilog").display()));
+    for word in SCRIPT {
+        shell.push_str(&format!(" '{word}'"));
+    }
+    Run::new("/bin/sh")
+        .args(["-c", &(shell + " <input")])
+        .env("PATH", &path())
+        .dir(here.path())
+}
+
+/// How often each of the calls comes in a run without trouble.
+fn counts() -> BTreeMap<&'static str, usize> {
+    let here = Scratch::new("counts");
+    let done = traced(
+        &here,
+        &[&format!(
+            "trace={}",
+            CALLS.map(|c| format!("?{c}")).join(",")
+        )],
+    )
+    .output();
+    assert_eq!((done.code(), done.err_text().as_str()), (0, ""));
+    let trace = fs::read_to_string(here.join("trace")).unwrap();
+    let mut counts = BTreeMap::new();
+    for line in trace.lines() {
+        if let Some(call) = CALLS
+            .iter()
+            .find(|call| line.starts_with(&format!("{call}(")))
+        {
+            *counts.entry(*call).or_default() += 1;
+        }
+    }
+    assert!(counts["fsync"] > 5 && counts["renameat"] > 3, "{counts:?}");
+    counts
+}
+
+/// Runs `check` for each occurrence of each call, several at a time.
+fn at_every_call(check: impl Fn(&str, usize) + Sync) {
+    let cases: Vec<(&str, usize)> = counts()
+        .into_iter()
+        .flat_map(|(call, count)| (1..=count).map(move |at| (call, at)))
+        .collect();
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(|| {
+                while let Some((call, at)) =
+                    cases.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
+                    check(call, *at);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn multilog_killed_at_any_call_keeps_what_it_wrote() {
+    if !can_trace("multilog_killed_at_any_call_keeps_what_it_wrote") {
+        return;
+    }
+    at_every_call(|call, at| {
+        let here = Scratch::new("killed");
+        let done = traced(&here, &[&format!("inject={call}:signal=KILL:when={at}")]).output();
+        assert_eq!(done.end, End::Signal(9), "{call} {at}: {}", done.err_text());
+        // Written calls of the trace went into files; what the next run finds must be the beginning of the input.
+        let written: usize = fs::read_to_string(here.join("trace"))
+            .unwrap()
+            .lines()
+            .filter(|l| l.starts_with("write("))
+            .filter_map(|l| l.rsplit_once(" = ")?.1.trim().parse::<usize>().ok())
+            .sum();
+        let again = ours("multilog", here.path()).args(SCRIPT).output();
+        assert_eq!(
+            (again.code(), again.err_text().as_str()),
+            (0, ""),
+            "{call} {at}"
+        );
+        let kept = files(&here.join("log")).concat();
+        assert!(input().as_bytes().starts_with(&kept), "{call} {at}");
+        assert!(
+            kept.len() >= written,
+            "{call} {at}: {} of {written}",
+            kept.len()
+        );
+    });
+}
+
+#[test]
+fn multilog_refused_at_any_call_loses_nothing() {
+    if !can_trace("multilog_refused_at_any_call_loses_nothing") {
+        return;
+    }
+    at_every_call(|call, at| {
+        // In turn, since each costs a pause: every call meets both.
+        let error = ["ENOSPC", "EIO"][at % 2];
+        let here = Scratch::new("refused");
+        let fault = format!("inject={call}:error={error}:when={at}");
+        let done = traced(&here, &[&fault]).output();
+        if done.end == End::Exit(111) {
+            // Before the first line was read: the caller is told and starts it again.
+            assert_eq!(done.err_text().lines().count(), 1, "{call} {at}");
+            assert!(files_or_nothing(&here).is_empty(), "{call} {at}");
+            return;
+        }
+        // One refused at loading is the end of the loader, not ours.
+        if done.end == End::Exit(127) {
+            return;
+        }
+        assert_eq!(
+            done.end,
+            End::Exit(0),
+            "{call} {at} {error}: {}",
+            done.err_text()
+        );
+        let kept = files(&here.join("log")).concat();
+        assert!(
+            kept == input().as_bytes(),
+            "{call} {at} {error}: {}",
+            done.err_text()
+        );
+    });
+}
+
+fn files_or_nothing(here: &Scratch) -> Vec<u8> {
+    if here.join("log/current").exists() {
+        files(&here.join("log")).concat()
+    } else {
+        Vec::new()
+    }
+}
+
+#[test]
+fn multilog_outlives_the_reader_of_descriptor_2() {
+    let here = Scratch::new("reader");
+    let input = numbered(0, 3000);
+    here.write("input", &input);
+    let shell = format!(
+        "{} n1000 e '!cat' ./log <input 2>&1 >/dev/null | head -n 1; echo done",
+        kit::program("multilog").display()
+    );
+    let done = Run::new("/bin/sh")
+        .args(["-c", &shell])
+        .dir(here.path())
+        .output();
+    assert_eq!(done.out_text(), "0 \ndone\n");
+    assert!(files(&here.join("log")).concat() == input.as_bytes());
+}
+
+#[test]
+fn multilog_waits_for_a_log_directory_that_was_removed() {
+    let here = Scratch::new("removed");
+    let log = here.join("log");
+    let mut multilog = Fed::start(
+        &kit::program("multilog"),
+        &["s4096", "n1000", "./log"],
+        here.path(),
+        &here.join("err"),
+    );
+    multilog.write(numbered(0, 10));
+    let first = numbered(0, 10);
+    kit::eventually("the first lines", || {
+        fs::read(log.join("current")).is_ok_and(|text| text == first.as_bytes())
+    });
+    // Moved away, it is still the directory: nothing goes to a new one of that name.
+    fs::rename(&log, here.join("moved")).unwrap();
+    multilog.write(numbered(10, 100));
+    assert_eq!(multilog.close(), End::Exit(0));
+    assert!(files(&here.join("moved")).concat() == numbered(0, 100).as_bytes());
+    assert_eq!(fs::read_to_string(here.join("err")).unwrap(), "");
+    assert!(!log.exists());
+
+    // Removed with everything in it, no file can be made there, and multilog says so. It still ends by force only.
+    let mut multilog = Fed::start(
+        &kit::program("multilog"),
+        &["s4096", "./log"],
+        here.path(),
+        &here.join("err"),
+    );
+    kit::eventually("current", || log.join("current").exists());
+    fs::remove_dir_all(&log).unwrap();
+    multilog.write(numbered(0, 100));
+    let warning = "multilog: warning: unable to rename current to previous in directory ./log, pausing: file does not exist\n";
+    kit::eventually("the warning", || {
+        fs::read_to_string(here.join("err")).unwrap() == warning
+    });
+    multilog.signal(Signal::SIGKILL);
+    assert_eq!(multilog.wait(), End::Signal(9));
+}
+
+/// A call that fails twice, then works.
+fn supervise_with(fault: &str, here: &Scratch) -> kit::Daemon {
+    let shell = format!(
+        "exec {STRACE} -qq -o /dev/null -e signal=none -e inject={fault} {} s",
+        kit::program("supervise").display()
+    );
+    Run::new("/bin/sh")
+        .args(["-c", &shell])
+        .env("PATH", &path())
+        .dir(here.path())
+        .start(here.join("err"))
+}
+
+#[test]
+fn supervise_without_a_process_waits_a_minute_and_goes_on() {
+    if !can_trace("supervise_without_a_process_waits_a_minute_and_goes_on") {
+        return;
+    }
+    let here = Scratch::new("no-process");
+    here.script("s/run", "exec sleep 20");
+    // The minute passes at once, but every sleep is counted in the trace.
+    let shell = format!(
+        "exec {STRACE} -qq -o trace -e signal=none -e trace=clone,clock_nanosleep \
+         -e inject=clone:error=EAGAIN:when=1..2 -e inject=clock_nanosleep:retval=0 {} s",
+        kit::program("supervise").display()
+    );
+    let mut supervise = Run::new("/bin/sh")
+        .args(["-c", &shell])
+        .env("PATH", &path())
+        .dir(here.path())
+        .start(here.join("err"));
+    let svstat = || ours("svstat", here.path()).arg("s").output().out_text();
+    kit::eventually("the service runs", || svstat().contains("up (pid"));
+    let warning =
+        "supervise: warning: unable to fork for s, sleeping 60 seconds: temporary failure\n";
+    assert_eq!(
+        fs::read_to_string(here.join("err")).unwrap(),
+        warning.repeat(2)
+    );
+    let minutes = fs::read_to_string(here.join("trace")).unwrap();
+    assert_eq!(minutes.matches("tv_sec=60").count(), 2, "{minutes}");
+    assert_eq!(
+        ours("svc", here.path()).args(["-dx", "s"]).output().code(),
+        0
+    );
+    assert_eq!(supervise.wait(kit::LIMIT), End::Exit(0));
+}
+
+#[test]
+fn supervise_keeps_the_service_when_its_status_cannot_be_written() {
+    if !can_trace("supervise_keeps_the_service_when_its_status_cannot_be_written") {
+        return;
+    }
+    let here = Scratch::new("no-status");
+    here.script("s/run", "exec sleep 20");
+    let mut supervise = supervise_with("renameat:error=EIO:when=1..2", &here);
+    kit::eventually("the service runs", || {
+        ours("svstat", here.path())
+            .arg("s")
+            .output()
+            .out_text()
+            .contains("up (pid")
+            || fs::read_to_string(here.join("err"))
+                .unwrap()
+                .lines()
+                .count()
+                >= 2
+    });
+    assert_eq!(
+        ours("svc", here.path()).args(["-dx", "s"]).output().code(),
+        0
+    );
+    assert_eq!(supervise.wait(kit::LIMIT), End::Exit(0));
+    let warning = "supervise: warning: unable to rename s/supervise/status.new to status: input/output error\n";
+    assert!(
+        fs::read_to_string(here.join("err"))
+            .unwrap()
+            .starts_with(warning)
+    );
+}
+
+/// A supervise that only notes its name, so that a thousand cost little.
+fn with_false_supervise(here: &Scratch, count: usize, log: bool) -> kit::Daemon {
+    for n in 0..count {
+        fs::create_dir_all(
+            here.join(format!("sv/s{n}"))
+                .join(if log { "log" } else { "" }),
+        )
+        .unwrap();
+    }
+    here.script("bin/supervise", "exec sleep 30");
+    ours("svscan", here.path())
+        .env(
+            "PATH",
+            &format!("{}:/bin:/usr/bin", here.join("bin").display()),
+        )
+        .arg("sv")
+        .own_group()
+        .start(here.join("err"))
+}
+
+#[test]
+fn svscan_starts_a_thousand_services_and_no_more() {
+    let here = Scratch::new("thousand");
+    fs::create_dir_all(here.join("sv")).unwrap();
+    let mut scan = with_false_supervise(&here, 1003, false);
+    let err = || fs::read_to_string(here.join("err")).unwrap();
+    kit::eventually("three are too many", || {
+        err()
+            .lines()
+            .filter(|l| l.ends_with(": running too many services"))
+            .count()
+            >= 3
+    });
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", scan.pid())).unwrap();
+    assert_eq!(children.split_ascii_whitespace().count(), 1000);
+    assert!(
+        err()
+            .lines()
+            .all(|l| l.starts_with("svscan: warning: unable to start s")),
+        "{}",
+        err()
+    );
+    scan.kill_group();
+}
+
+#[test]
+fn svscan_without_descriptors_for_pipes_goes_on() {
+    let here = Scratch::new("pipes");
+    let shell = format!("ulimit -n 32; exec {} sv", kit::program("svscan").display());
+    drop(with_false_supervise(&here, 0, false));
+    for n in 0..20 {
+        fs::create_dir_all(here.join(format!("sv/s{n:02}/log"))).unwrap();
+    }
+    let mut scan = Run::new("/bin/sh")
+        .args(["-c", &shell])
+        .env(
+            "PATH",
+            &format!("{}:/bin:/usr/bin", here.join("bin").display()),
+        )
+        .dir(here.path())
+        .own_group()
+        .start(here.join("err"));
+    let err = || fs::read_to_string(here.join("err")).unwrap();
+    kit::eventually("a service must wait", || {
+        err().contains("unable to create pipe for s")
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(scan.is_running());
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", scan.pid())).unwrap();
+    let count = children.split_ascii_whitespace().count();
+    assert!(count >= 20 && count % 2 == 0, "{count} children: {}", err());
+    scan.kill_group();
+}
