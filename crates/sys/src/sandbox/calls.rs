@@ -80,6 +80,7 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_exit_group,
     // On sockets that a program was given.
     libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
     libc::SYS_shutdown,
     libc::SYS_getsockopt,
     libc::SYS_setsockopt,
