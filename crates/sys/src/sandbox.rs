@@ -43,8 +43,10 @@ pub enum Network {
     /// UDP, and TCP to these ports. Landlock holds the ports from Linux 6.7 on; without it, every port can be reached.
     /// Nobody can listen in any case.
     Clients(Vec<u16>),
-    /// stream sockets of this machine, to connect with
+    /// sockets of this machine, to connect with
     Local,
+    /// as before: for whoever asks the account service of the system, which may stand anywhere
+    Any,
 }
 
 /// What a program will still do.

@@ -131,6 +131,16 @@ const MAKE_OLD: &[c_long] = &[libc::SYS_link, libc::SYS_rename];
 #[cfg(not(target_arch = "x86_64"))]
 const MAKE_OLD: &[c_long] = &[];
 
+/// Everything about sockets.
+const SOCKETS: &[c_long] = &[
+    libc::SYS_socket,
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_accept4,
+    libc::SYS_sendmsg,
+];
+
 /// Nothing but an intruder does these. What else is not allowed fails, and that is enough.
 const KILL: &[c_long] = &[libc::SYS_execve, libc::SYS_execveat, libc::SYS_ptrace];
 
@@ -168,6 +178,7 @@ pub(super) fn table(promises: &Promises) -> Vec<(u32, Verdict)> {
     files(promises, &mut table);
     match promises.network {
         Network::None => {}
+        Network::Any => table.all(SOCKETS, Verdict::Allow),
         Network::Clients(_) => {
             table.one(libc::SYS_socket, Verdict::Socket(INTERNET));
             table.one(libc::SYS_connect, Verdict::Allow);

@@ -73,10 +73,12 @@ pub(super) fn version() -> u32 {
 pub(super) fn restrict(promises: &Promises) -> Option<u32> {
     let version = Some(version()).filter(|v| *v > 0)?;
     let since = |at: u32, rights: u64| if version >= at { rights } else { 0 };
+    let free = promises.network == Network::Any;
+    let network = |rights: u64| if free { 0 } else { rights };
     let ruled = Ruleset {
         files: FILES | since(3, TRUNCATE) | since(5, IOCTL_DEV),
-        network: since(4, BIND_TCP | CONNECT_TCP),
-        scoped: since(6, ABSTRACT_SOCKETS | SIGNALS),
+        network: network(since(4, BIND_TCP | CONNECT_TCP)),
+        scoped: since(6, network(ABSTRACT_SOCKETS) | SIGNALS),
     };
     // SAFETY: the struct and its size belong together.
     let number = unsafe {

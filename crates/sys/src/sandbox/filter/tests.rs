@@ -54,7 +54,12 @@ fn answer(program: &Program, number: u32, arguments: [u32; 6]) -> usize {
 
 fn all_kinds() -> Vec<Promises> {
     let files = [Access::Read, Access::Remove, Access::Write, Access::Make];
-    let networks = [Network::None, Network::Clients(vec![25]), Network::Local];
+    let networks = [
+        Network::None,
+        Network::Clients(vec![25]),
+        Network::Local,
+        Network::Any,
+    ];
     let mut all = Vec::new();
     for network in networks {
         all.push(Promises::new().network(network.clone()));
