@@ -75,6 +75,12 @@ pub(crate) enum Phase {
     Envelope,
 }
 
+/// Whether messages go to the queue service: QMAILQUEUE is not set, and the service takes a connection. A caller that
+/// hears yes may give up its right to run programs; should the service go away, its messages are deferred.
+pub fn is_served() -> bool {
+    base::env("QMAILQUEUE").is_none() && talk::answers()
+}
+
 impl Submission {
     /// Finds the way into the queue. SIGPIPE should be ignored by the caller: the program may end early.
     ///

@@ -13,6 +13,8 @@ use crate::service::{ANSWER_LIMIT, Answer, END, ONE, SOCKET, put_pieces};
 const SEND_WAIT: Duration = Duration::from_mins(1);
 /// How long it may take to make a message durable, longer than any disk that is alive.
 const ANSWER_WAIT: Duration = Duration::from_mins(30);
+/// How long a connection may take that is for looking only.
+const GREET_WAIT: Duration = Duration::from_secs(1);
 /// Bytes gathered before a write.
 const BUFFER: usize = 64 * 1024;
 
@@ -43,6 +45,11 @@ pub(super) enum Ended {
 /// Whether the service seems to be there.
 pub(super) fn is_there() -> bool {
     sys::dir::stat_path(SOCKET.as_bytes()).is_ok_and(|s| s.is_socket())
+}
+
+/// Whether somebody listens there. The connection ends without a word.
+pub(super) fn answers() -> bool {
+    is_there() && sys::local::connect(SOCKET.as_bytes(), GREET_WAIT, GREET_WAIT).is_ok()
 }
 
 impl Talk {
