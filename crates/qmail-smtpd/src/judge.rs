@@ -47,6 +47,11 @@ impl Here {
         Here { check, rules: None }
     }
 
+    /// Reads the rules now: for a program that will not be able to. Trouble comes again with the first question.
+    pub fn prepare(&mut self) {
+        let _ = self.rules();
+    }
+
     fn rules(&mut self) -> io::Result<&Rules> {
         if self.rules.is_none() {
             self.rules = Some(if self.check {

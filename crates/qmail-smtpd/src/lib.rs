@@ -23,4 +23,4 @@ pub mod sink;
 mod smtpd;
 pub mod transaction;
 
-pub use smtpd::qmail_smtpd;
+pub use smtpd::{promises, qmail_smtpd};

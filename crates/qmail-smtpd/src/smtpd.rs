@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use base::io::Timed;
 use base::{Call, Die};
+use sys::sandbox::{Access, Network, Promises, Walls};
 use sys::signal::Signal;
 
 use crate::channel::Link;
@@ -71,9 +72,36 @@ pub fn qmail_smtpd(_call: &Call) -> Result<(), Die> {
     };
     let mut judge = Here::new(settings.check_recipients);
 
+    confine(settings.check_recipients, &mut judge);
+
     match session(link, &settings, &mut judge, Queue, &mut write_log) {
         End::Quit => Ok(()),
         End::Gone(_) | End::Closed(_) => Err(Die::silent(CUT_SHORT)),
+    }
+}
+
+/// Promises, if the queue service takes the messages. Otherwise qmail-queue must be run, with the rights of its owner,
+/// or what QMAILQUEUE names, which may need anything.
+fn confine(check: bool, judge: &mut Here) {
+    if queue::submit::is_served() {
+        judge.prepare();
+        let (promises, walls) = promises(check);
+        promises.enforce_with(walls);
+    } else {
+        sys::sandbox::no_core();
+    }
+}
+
+/// What qmail-smtpd promises before it hears the first command, and which walls hold it: to talk to the queue service.
+///
+/// With `check` it asks for the accounts of recipients. Whatever code and whatever connections the account service of
+/// this system needs, it must find them, or known users would be refused: so it may read, and no call is filtered.
+pub fn promises(check: bool) -> (Promises, Walls) {
+    if check {
+        let reading = Promises::new().path("/", Access::Read);
+        (reading.network(Network::Any), Walls::Landlock)
+    } else {
+        (Promises::new().network(Network::Local), Walls::All)
     }
 }
 
