@@ -20,6 +20,11 @@ pub fn confined() -> Vec<Confined> {
         promises,
         walls: Walls::All,
     };
+    let (free, walls) = qmail_smtpd::promises(true);
+    let asking = Confined {
+        walls,
+        ..all("qmail-smtpd", free)
+    };
     let log = [b"t".to_vec(), b"./LOG".to_vec()];
     vec![
         Confined {
@@ -28,6 +33,11 @@ pub fn confined() -> Vec<Confined> {
         },
         all("qmail-clean", qmail_send::clean_promises()),
         all("qmail-remote", qmail_remote::promises([25, 53])),
+        asking,
+        all(
+            "qmail-smtpd, no checkrecipients",
+            qmail_smtpd::promises(false).0,
+        ),
         all("multilog", daemontools::multilog_promises(&log)),
         all("tai64n", Promises::new()),
         all("tai64nlocal", Promises::new()),
@@ -60,6 +70,7 @@ pub fn row(confined: &Confined) -> String {
         }
     };
     let network = match confined.promises.sockets() {
+        Network::Any => "all",
         Network::None if confined.walls == Walls::All => "-",
         Network::None => "no TCP",
         Network::Clients(_) => "UDP; TCP to the ports of the route and of the resolvers",

@@ -11,12 +11,14 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
+use kit::office::Office;
+use kit::smtp::Client;
 use kit::{Home, Run};
 use sys::process::End;
-use sys::sandbox::{Access, Network};
+use sys::sandbox::{Access, Network, Walls};
 use tests::Confined;
 
 /// Everything that the program for these tests can try.
@@ -33,6 +35,14 @@ const ATTACKS: [&str; 12] = [
     "make a process",
     "trace the parent",
     "signal the parent",
+];
+
+/// Those about sockets.
+const NETWORK: [&str; 4] = [
+    "connect out",
+    "listen",
+    "make a packet socket",
+    "connect to a local service",
 ];
 
 /// A home with something to steal, and two servers that would answer.
@@ -109,6 +119,7 @@ fn has(test: &str, landlock: bool, seccomp: bool) -> bool {
 fn with_all(confined: &Confined) -> Vec<&'static str> {
     match confined.promises.sockets() {
         Network::Clients(_) => vec!["make a packet socket"],
+        Network::Local => vec!["connect to a local service"],
         _ => vec![],
     }
 }
@@ -127,15 +138,24 @@ fn without_landlock(confined: &Confined) -> Vec<&'static str> {
     if reach(Access::Make) || reach(Access::Remove) {
         holes.push("remove from the service tree");
     }
-    if matches!(confined.promises.sockets(), Network::Clients(_)) {
-        holes.extend(["connect out", "make a packet socket"]);
+    match confined.promises.sockets() {
+        Network::None => {}
+        Network::Clients(_) => holes.extend(["connect out", "make a packet socket"]),
+        Network::Local => holes.push("connect to a local service"),
+        Network::Any => holes.extend(NETWORK),
     }
     holes
 }
 
 /// Landlock does not know packets and named sockets, and a limit on processes does not hold root.
-fn without_seccomp() -> Vec<&'static str> {
-    let mut holes = vec!["make a packet socket", "connect to a local service"];
+fn without_seccomp(confined: &Confined) -> Vec<&'static str> {
+    let mut holes = match confined.promises.sockets() {
+        Network::Any => NETWORK.to_vec(),
+        _ => vec!["make a packet socket", "connect to a local service"],
+    };
+    if confined.promises.files().iter().any(|(p, _)| p == b"/") {
+        holes.splice(0..0, ["read /etc/passwd", "read a secret of the home"]);
+    }
     if sys::ids::euid() == 0 {
         holes.push("make a process");
     }
@@ -163,7 +183,8 @@ fn with_every_wall_every_attack_is_refused() {
         return;
     }
     let place = Place::new("sandbox-all");
-    for confined in tests::confined() {
+    let confined = tests::confined().into_iter();
+    for confined in confined.filter(|c| c.walls == Walls::All) {
         let name = confined.program;
         assert_eq!(place.holes(name, "all"), with_all(&confined), "{name}");
     }
@@ -190,7 +211,8 @@ fn without_seccomp_what_stays_open_is_known() {
     let place = Place::new("sandbox-landlock");
     for confined in tests::confined() {
         let name = confined.program;
-        assert_eq!(place.holes(name, "landlock"), without_seccomp(), "{name}");
+        let holes = place.holes(name, "landlock");
+        assert_eq!(holes, without_seccomp(&confined), "{name}");
     }
 }
 
@@ -202,6 +224,55 @@ fn the_level_that_is_told_is_the_one_that_is_reached() {
     let told = place.run("tai64n", "seccomp", "level").err_text();
     if sys::sandbox::level().seccomp {
         assert_eq!(told, "seccomp, no Landlock");
+    }
+}
+
+/// The queue service of an office.
+fn start_service(office: &Office) -> kit::Daemon {
+    let log = office.home.join("log-queued");
+    let service = office.run("qmail-queued").start(log);
+    let socket = office.home.join("run/queue/socket");
+    kit::eventually("the queue service answers", || {
+        UnixStream::connect(&socket).is_ok()
+    });
+    service
+}
+
+#[test]
+fn qmail_smtpd_gives_up_running_programs_when_the_queue_service_answers() {
+    let test = "qmail_smtpd_gives_up_running_programs_when_the_queue_service_answers";
+    if !has(test, true, true) {
+        return;
+    }
+    for check in ["0\n", "1\n"] {
+        let mut office = Office::new("sandbox-smtpd");
+        fs::create_dir_all(office.home.join("run/queue")).unwrap();
+        let queued = office.home.join("bin/qmail-queued");
+        if !queued.exists() {
+            fs::copy(kit::program("qmail-queued"), queued).unwrap();
+        }
+        office.home.control("checkrecipients", check);
+        office.give();
+        let mut service = start_service(&office);
+        office.start_smtpd(false, 10);
+        let mail = |client: &mut Client| {
+            client.mail("a@example.org", &["alice@host.test"], b"Subject: x\n\ny\n")
+        };
+        let session = || {
+            let mut client = Client::connect(office.smtp());
+            assert_eq!(client.say("EHLO x").code, 250);
+            client
+        };
+
+        let (mut first, mut second) = (session(), session());
+        assert_eq!(mail(&mut first), 250, "{check}");
+        assert_eq!(mail(&mut first), 250, "{check}");
+        service.stop();
+        // The program stands beside, but a program that made promises cannot run it.
+        assert_eq!(mail(&mut second), 451, "{check}");
+        assert_eq!(mail(&mut session()), 250, "{check}: the classic way");
+        assert_eq!(office.home.queue("todo").len(), 3, "{check}");
+        office.kill_all();
     }
 }
 

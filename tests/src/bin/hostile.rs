@@ -19,7 +19,7 @@ fn main() -> std::process::ExitCode {
 }
 
 fn body(call: &Call) -> Result<(), Die> {
-    let words: Vec<String> = call.args.iter().map(|a| text(a)).collect();
+    let words: Vec<String> = call.args.iter().map(text).collect();
     let [program, walls, attack] = words.as_slice() else {
         return Err(Die::usage("hostile program walls attack"));
     };
