@@ -1,4 +1,4 @@
-//! One address after the other, until one of them decides.
+//! One address after the other, until one of them talks to us.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -9,10 +9,9 @@ use queue::tcpto::{self, Standing};
 
 use crate::Settings;
 use crate::hosts::Candidate;
-use crate::message::Message;
 use crate::peer::Peer;
-use crate::report::{self, Report, Verdict};
-use crate::talk::{self, End, Envelope};
+use crate::report::{self, Verdict};
+use crate::talk::{self, Link};
 
 /// The most addresses that are tried for one message. Those that the kernel knows no way to do not count.
 const TRY_LIMIT: usize = 10;
@@ -20,14 +19,14 @@ const TRY_LIMIT: usize = 10;
 const TRY_TIME: Duration = Duration::from_mins(15);
 
 /// Tries `candidates` in their order.
-pub(crate) fn each(
+///
+/// # Errors
+/// The verdict when no host would talk to us.
+pub(crate) fn reach(
     candidates: &[Candidate],
     port: u16,
     settings: &Settings,
-    envelope: &Envelope,
-    message: &mut Message,
-    report: &mut Report,
-) -> Verdict {
+) -> Result<Link, Verdict> {
     let end = Instant::now() + TRY_TIME;
     let timeout = Duration::from_secs(settings.timeout_remote);
     let mut verdict = report::no_connection();
@@ -49,12 +48,12 @@ pub(crate) fn each(
         let Ok(peer) = Peer::new(socket, address, timeout) else {
             continue;
         };
-        match talk::talk(peer, &settings.helohost, envelope, message, report) {
-            End::Decided(decided) => return decided,
-            End::NextHost(trouble) => verdict = trouble,
+        match talk::greet(peer, &settings.helohost) {
+            Ok(link) => return Ok(link),
+            Err(trouble) => verdict = trouble,
         }
     }
-    verdict
+    Err(verdict)
 }
 
 /// Why there is no connection.

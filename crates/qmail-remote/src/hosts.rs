@@ -29,8 +29,8 @@ pub(crate) struct Candidate {
 pub(crate) struct Machine {
     /// unless the route is an address
     resolver: Option<Resolver>,
-    /// our own addresses, if they matter
-    interfaces: Vec<IpAddr>,
+    /// our own addresses; `None`: they are not known, and matter only where mail could come back
+    interfaces: Option<Vec<IpAddr>>,
 }
 
 impl Machine {
@@ -41,15 +41,23 @@ impl Machine {
             None => Some(Resolver::from_system().map_err(|_| report::system())?),
         };
         // The administrator may send mail anywhere, even to ourselves.
-        let interfaces = if route.way == Way::Direct {
-            Vec::new()
-        } else {
-            sys::socket::interfaces().map_err(|_| report::system())?
+        let interfaces = match route.way {
+            Way::Direct => None,
+            Way::Exchangers => Some(sys::socket::interfaces().map_err(|_| report::system())?),
         };
         Ok(Machine {
             resolver,
             interfaces,
         })
+    }
+
+    /// Reads what `find` may need for any route. What cannot be read is missing then.
+    pub(crate) fn look_all() -> Machine {
+        let resolver = Resolver::from_system().ok();
+        Machine {
+            resolver: resolver.map(Resolver::with_memory),
+            interfaces: sys::socket::interfaces().ok(),
+        }
     }
 
     /// The ports of the resolvers, which take questions over TCP too.
@@ -77,9 +85,8 @@ pub(crate) fn find(route: &Route, machine: &Machine) -> Result<Vec<Candidate>, V
     if route.way == Way::Direct {
         return Ok(all);
     }
-    let foreign = before_me(all, |address| {
-        is_mine(&machine.interfaces, address, route.port)
-    });
+    let own = machine.interfaces.as_ref().ok_or_else(report::system)?;
+    let foreign = before_me(all, |address| is_mine(own, address, route.port));
     if foreign.is_empty() {
         return Err(report::best_is_me());
     }

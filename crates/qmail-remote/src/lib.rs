@@ -16,6 +16,7 @@ mod peer;
 mod report;
 mod route;
 mod talk;
+mod worker;
 
 use base::{Bytes, Call, Die};
 use sys::sandbox::{Access, Network, Promises};
@@ -32,11 +33,18 @@ struct Settings {
     routes: route::Routes,
 }
 
-/// qmail-remote host sender recipient...
+/// qmail-remote host sender recipient..., or with one argument of its own a worker of qmail-rspawn.
 ///
 /// # Errors
 /// None: trouble is reported on descriptor 1.
 pub fn qmail_remote(call: &Call) -> Result<(), Die> {
+    if let [argument] = call.args.as_slice()
+        && argument == queue::remote::ARGUMENT
+        && worker::is_wanted()
+    {
+        worker::run();
+        return Ok(());
+    }
     let mut report = Report::default();
     let verdict = deliver(call, &mut report).unwrap_or_else(|early| early);
     report.write(&verdict);
@@ -76,14 +84,14 @@ fn deliver(call: &Call, report: &mut Report) -> Result<Verdict, Verdict> {
     }
     let candidates = hosts::find(&route, &machine)?;
 
-    Ok(attempt::each(
-        &candidates,
-        route.port,
-        &settings,
-        &envelope,
-        &mut message,
-        report,
-    ))
+    let mut link = attempt::reach(&candidates, route.port, &settings)?;
+    let end = link.transact(&envelope, &mut message, report);
+    link.leave();
+    match end {
+        talk::End::Decided(verdict) => Ok(verdict),
+        // A fresh connection is never stale.
+        talk::End::Stale => Err(report::no_connection()),
+    }
 }
 
 fn settings() -> std::io::Result<Settings> {

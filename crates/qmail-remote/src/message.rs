@@ -35,7 +35,8 @@ impl Message {
         Message::new(File::from(sys::fd::take(0)?))
     }
 
-    fn new(mut file: File) -> io::Result<Message> {
+    /// A message that stands at its start.
+    pub(crate) fn new(mut file: File) -> io::Result<Message> {
         let mut head = Bytes::with_capacity(BLOCK);
         fill(&mut file, &mut head)?;
         let mut survey = Survey::default();
@@ -75,6 +76,11 @@ impl Message {
     /// What is known before sending; nothing of a large message in a pipe.
     pub(crate) fn survey(&self) -> Option<Survey> {
         self.survey
+    }
+
+    /// Bytes of the first block, which is the whole of most messages.
+    pub(crate) fn head_size(&self) -> usize {
+        self.head.len()
     }
 
     /// Calls `body` for each block, in order. To be called once.

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, ErrorKind};
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use base::io::Timed;
@@ -34,6 +34,16 @@ impl Peer {
             timeout,
             end: Instant::now() + SESSION_TIME,
         })
+    }
+
+    /// A new session begins, with all its time before it.
+    pub(crate) fn begin(&mut self) {
+        self.end = Instant::now() + SESSION_TIME;
+    }
+
+    /// Whether all that came was read.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.input.buffer().is_empty()
     }
 
     /// Reads one reply; it must be complete in time.
@@ -76,5 +86,11 @@ impl Peer {
     /// Says good-bye without waiting for anything: what was agreed stands.
     pub(crate) fn quit(&self) {
         let _ = sys::fd::write(self.input.get_ref().get_ref(), b"QUIT\r\n");
+    }
+}
+
+impl AsRawFd for Peer {
+    fn as_raw_fd(&self) -> RawFd {
+        self.input.get_ref().get_ref().as_raw_fd()
     }
 }

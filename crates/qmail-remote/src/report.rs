@@ -8,27 +8,52 @@ use std::net::IpAddr;
 use base::Bytes;
 use wire::reply::Reply;
 
+/// Bytes that the last report has at most: the words of a host and ours.
+const VERDICT_ROOM: usize = wire::reply::TEXT_LIMIT + 1024;
+
 /// The last report: letter and text, without the NUL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict(Bytes);
 
 /// The reports on recipients so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Report {
     recipients: Bytes,
+    /// the most bytes of one
+    share: usize,
+}
+
+impl Default for Report {
+    fn default() -> Report {
+        Report {
+            recipients: Bytes::new(),
+            share: usize::MAX,
+        }
+    }
 }
 
 impl Report {
+    /// Reports on so many recipients that together are not longer than `limit`; each is cut where they would be.
+    pub(crate) fn within(limit: usize, recipients: usize) -> Report {
+        let room = limit.saturating_sub(VERDICT_ROOM);
+        Report {
+            recipients: Bytes::new(),
+            share: (room / recipients.max(1)).saturating_sub(1),
+        }
+    }
+
     pub(crate) fn accepted(&mut self) {
         self.recipients.extend_from_slice(b"r\0");
     }
 
     /// `letter` is h or s.
     pub(crate) fn refused(&mut self, letter: u8, host: IpAddr, reply: &Reply) {
+        let start = self.recipients.len();
         self.recipients.push(letter);
         self.recipients
             .extend_from_slice(format!("{host} does not like recipient.\n").as_bytes());
         self.recipients.extend_from_slice(&said(reply));
+        self.recipients.truncate(start.saturating_add(self.share));
         self.recipients.push(0);
     }
 
@@ -39,9 +64,14 @@ impl Report {
         );
     }
 
+    /// All reports, each with its NUL.
+    pub(crate) fn bytes(&self, verdict: &Verdict) -> Bytes {
+        [&self.recipients[..], &verdict.0, b"\0"].concat()
+    }
+
     /// Writes all at once. Trouble cannot be reported to anybody.
     pub(crate) fn write(&self, verdict: &Verdict) {
-        let all = [&self.recipients[..], &verdict.0, b"\0"].concat();
+        let all = self.bytes(verdict);
         if let Ok(out) = sys::fd::inherited(1) {
             let _ = sys::fd::write_all(&out, &all);
         }

@@ -16,6 +16,8 @@ const SMTP: u16 = 25;
 #[derive(Clone, Debug)]
 pub(crate) struct Routes {
     map: Map,
+    /// those that a route may name
+    ports: Vec<u16>,
 }
 
 /// How the addresses of a host are found.
@@ -33,6 +35,8 @@ pub(crate) struct Route {
     pub(crate) host: Bytes,
     pub(crate) way: Way,
     pub(crate) port: u16,
+    /// it is that of all hosts without a route of their own, and the same for all of them
+    pub(crate) shared: bool,
 }
 
 impl Routes {
@@ -44,9 +48,20 @@ impl Routes {
     }
 
     fn new(lines: &[Bytes]) -> Routes {
+        let relays = lines.iter().filter_map(|line| split_once(line, b':'));
+        let ports = relays.filter_map(|(_, relay)| Some(split(relay)?.1));
+        let mut ports: Vec<u16> = ports.chain([SMTP]).collect();
+        ports.sort_unstable();
+        ports.dedup();
         Routes {
             map: Map::pairs(lines),
+            ports,
         }
+    }
+
+    /// Every port that a route can lead to.
+    pub(crate) fn ports(&self) -> &[u16] {
+        &self.ports
     }
 
     /// The route of `host`: that of its own name, else of its longest suffix that begins with a dot, else of the empty
@@ -57,7 +72,9 @@ impl Routes {
             .filter_map(|at| host.get(at..));
         for suffix in suffixes {
             if let Some(relay) = self.map.get(suffix) {
-                return follow(relay, host);
+                let route = follow(relay, host)?;
+                let shared = suffix.is_empty() && route.way == Way::Direct;
+                return Some(Route { shared, ..route });
             }
         }
         follow(b"", host)
@@ -76,6 +93,7 @@ fn follow(relay: &[u8], host: &[u8]) -> Option<Route> {
         host: host.to_vec(),
         way,
         port,
+        shared: false,
     })
 }
 

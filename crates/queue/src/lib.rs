@@ -11,6 +11,7 @@ pub mod frames;
 pub mod intake;
 pub mod names;
 pub mod record;
+pub mod remote;
 pub mod service;
 pub mod spawner;
 pub mod submit;

@@ -59,6 +59,7 @@ impl Default for Script {
         .on("RCPT", "250 recipient ok")
         .on("DATA", "354 go ahead")
         .on(".", "250 taken")
+        .on("RSET", "250 as you like")
         .on("QUIT", "221 bye")
     }
 }
@@ -88,6 +89,16 @@ impl Script {
 
     /// Plays the server of one session.
     pub(crate) fn play(&self, session: &mut Session) {
+        self.play_until(session, "", 1);
+    }
+
+    /// Plays until `verb` has come for the `nth` time, without an answer to it. `idle` comes after each message.
+    pub(crate) fn play_until(&self, session: &mut Session, verb: &str, nth: usize) {
+        let mut left = nth;
+        let mut is_last = |now: &str| {
+            left -= usize::from(now == verb);
+            left == 0
+        };
         let Some(greeting) = self.reply("greeting") else {
             return;
         };
@@ -108,6 +119,9 @@ impl Script {
             {
                 verb = own;
             }
+            if is_last(verb) {
+                return;
+            }
             let Some(reply) = self.reply(verb) else {
                 return;
             };
@@ -117,13 +131,16 @@ impl Script {
                 return;
             }
             if goes_ahead {
-                if !session.text() {
+                if !session.text() || is_last(".") {
                     return;
                 }
                 match self.reply(".") {
                     Some(reply) => session.say(reply),
                     None => return,
                 };
+                if is_last("idle") {
+                    return;
+                }
             }
         }
     }
