@@ -32,8 +32,8 @@ const THREADS: usize = 64;
 const IDLE: u64 = 1200;
 /// Seconds that a message may take to come, unless said otherwise: as long as qmail-queue waits.
 const WHOLE: u64 = 86_400;
-/// Descriptors that a message needs while it comes: its connection and two files; two more while it is published.
-const FDS_EACH: u64 = 3;
+/// Descriptors that a message needs while it comes: its connection, two files, and in a large queue a directory.
+const FDS_EACH: u64 = 4;
 /// Descriptors for everything else: the directories of a queue, and what threads open for a moment.
 const FDS_BESIDE: u64 = 2048;
 /// The least that makes sense.

@@ -115,8 +115,17 @@ impl<'q> Conn<'q> {
                 Err(_) => return Heard::Gone,
             };
             self.heard = Instant::now();
-            let bytes = buffer.get(..count).unwrap_or_default();
-            if self.incoming.is_none() {
+            let mut bytes = buffer.get(..count).unwrap_or_default();
+            if self.part == Part::Letter {
+                let (letter, rest) = bytes.split_at(1.min(bytes.len()));
+                if letter != [ONE] && letter != [MANY] {
+                    return Heard::Fault(Fault::Envelope);
+                }
+                self.many = letter == [MANY];
+                self.part = Part::Text;
+                bytes = rest;
+            }
+            if self.incoming.is_none() && !bytes.is_empty() {
                 let (qp, incoming) = begin(self.uid);
                 (self.qp, self.incoming) = (qp, Some(incoming));
             }
@@ -132,16 +141,9 @@ impl<'q> Conn<'q> {
     }
 
     fn feed(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
-        if self.part == Part::Letter {
-            let (&letter, rest) = bytes.split_first().ok_or(Fault::Bug)?;
-            if letter != ONE && letter != MANY {
-                return Err(Fault::Envelope);
-            }
-            self.many = letter == MANY;
-            self.part = Part::Text;
-            bytes = rest;
-        }
-        let incoming = self.incoming.as_mut().ok_or(Fault::Bug)?;
+        let Some(incoming) = &mut self.incoming else {
+            return Ok(());
+        };
         while let Some(piece) = self
             .pieces
             .next(&mut bytes)

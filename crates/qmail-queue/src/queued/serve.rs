@@ -27,6 +27,9 @@ const STOP: u64 = u64::MAX - 1;
 const BUFFER: usize = 64 * 1024;
 /// Stack of a thread, bytes: nothing here is deep.
 const STACK: usize = 256 * 1024;
+/// How long a thread waits for work before it goes, and how many stay.
+const REST: Duration = Duration::from_mins(1);
+const STAFF: usize = 2;
 /// How often time is looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How long messages that are on their way may go on after SIGTERM.
@@ -137,7 +140,7 @@ impl<'q> Service<'q> {
         let mut buffer = vec![0; BUFFER];
         loop {
             self.idle.fetch_add(1, Ordering::Relaxed);
-            let key = self.ready.wait(None);
+            let key = self.ready.wait(Some(REST));
             if self.idle.fetch_sub(1, Ordering::Relaxed) == 1 {
                 self.hire(scope);
             }
@@ -153,9 +156,19 @@ impl<'q> Service<'q> {
                         self.attend(conn, &mut buffer);
                     }
                 }
+                Ok(None) if self.may_go() => return,
                 Ok(None) => {}
             }
         }
+    }
+
+    /// Whether a thread without work can be spared; then it is counted out.
+    fn may_go(&self) -> bool {
+        let fewer = |n: usize| (n > STAFF).then(|| n - 1);
+        let change = self
+            .threads
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+        change.is_ok()
     }
 
     /// Looks after time and signals, until SIGTERM.
