@@ -99,6 +99,35 @@ pub fn stat_path(path: &[u8]) -> io::Result<Stat> {
     ))
 }
 
+/// Tells one state of a file from another: a file that was changed or replaced has another stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    file: (u64, u64),
+    size: i64,
+    /// of its content and of its inode, seconds and nanoseconds
+    changed: [i64; 4],
+}
+
+/// The stamp of a path, following symbolic links.
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::useless_conversion,
+    reason = "field widths differ between systems"
+)]
+pub fn stamp_path(path: &[u8]) -> io::Result<Stamp> {
+    let raw = nix::sys::stat::stat(path).map_err(crate::error)?;
+    Ok(Stamp {
+        file: (raw.st_dev as u64, raw.st_ino as u64),
+        size: raw.st_size.into(),
+        changed: [
+            raw.st_mtime.into(),
+            raw.st_mtime_nsec.into(),
+            raw.st_ctime.into(),
+            raw.st_ctime_nsec.into(),
+        ],
+    })
+}
+
 /// Opens an existing file for writing, without waiting for a reader if it is a FIFO.
 ///
 /// # Errors
