@@ -11,9 +11,12 @@ mod cleaner;
 mod cleanup;
 mod clock;
 mod comm;
+mod convert;
 mod del;
 mod desk;
+mod fresh;
 mod jobs;
+mod lane;
 mod log;
 mod pass;
 mod plan;
@@ -22,11 +25,12 @@ mod scan;
 mod settings;
 mod settle;
 mod todo;
+mod workers;
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base::{Call, Die};
 use queue::names::Layout;
@@ -41,14 +45,17 @@ use clock::{Clock, System};
 use comm::Comm;
 use del::Deliveries;
 use desk::{Desk, Schedule};
+use fresh::Fresh;
 use jobs::Jobs;
+use lane::Lanes;
 use log::Log;
 use pass::Passes;
 use plan::Plan;
 use scan::Scan;
-use settings::Settings;
+use settings::{Destinations, Settings};
 use settle::Settle;
 use todo::Todo;
+use workers::{Done, Workers};
 
 /// How long to leave a message alone after the system failed it, seconds.
 const SYSTEM_FAILURE: i64 = 123;
@@ -56,6 +63,11 @@ const SYSTEM_FAILURE: i64 = 123;
 const DIRECTORY_PAUSE: i64 = 10;
 /// How long to rest when the kernel cannot even wait for us.
 const REST: Duration = Duration::from_secs(1);
+
+/// How long the end may take, when nothing is delivered any more.
+const LAST_WAIT: Duration = Duration::from_mins(2);
+/// One wait of those.
+const SHORT_WAIT: Duration = Duration::from_millis(10);
 
 /// See qmail-send(8). Arguments are ignored.
 ///
@@ -152,6 +164,7 @@ impl Send {
         let rewrite = Rewrite::load().map_err(unread)?;
         let queue = Dir::open("queue").map_err(|_| "unable to switch to queue directory")?;
         let layout = Layout::read(&queue).map_err(|_| "unable to read queue directory")?;
+        let destinations = Destinations::load().map_err(unread)?;
         signals().map_err(|_| "unable to catch signals")?;
         sys::process::umask(0o077);
         let mutex = lock(&queue)?;
@@ -174,15 +187,23 @@ impl Send {
             log: std::mem::take(log),
             settings,
             rewrite,
+            destinations,
             jobs: Jobs::default(),
             schedule: Schedule::default(),
-            cleaner: Cleaner::new(to_clean, from_clean),
+            lanes: Pair::new(Lanes::new(false), Lanes::new(true)),
+            fresh: Fresh::default(),
+            workers: Workers::start(layout).map_err(|_| "unable to start threads")?,
+            cleaner: Cleaner::new(to_clean, from_clean).map_err(|_| "no qmail-clean")?,
             settle: Settle::default(),
             all_due: false,
             is_stopping: false,
         };
         let mut comm = Comm::new(to);
         let mut del = Deliveries::new(from, &wanted, &able);
+        for channel in BOTH {
+            let limit = del.limit(channel);
+            desk.lanes.of_mut(channel).set_limit(limit);
+        }
         del.log_status(&mut desk);
         del.ask(&mut comm, recent);
         Ok(Send {
@@ -206,14 +227,26 @@ impl Send {
             for channel in BOTH {
                 let queue = self.desk.schedule.channels.of_mut(channel);
                 queue.make_due(self.desk.recent);
+                let lanes = self.desk.lanes.of_mut(channel);
+                lanes.make_due(self.desk.recent);
             }
+            self.desk.fresh.make_due(self.desk.recent);
             // What the scan has not found yet is meant too.
             self.desk.all_due = self.desk.schedule.is_scanning;
         }
-        if sys::signal::pending(Signal::SIGHUP)
-            && let Err(unread) = self.desk.rewrite.reload()
-        {
+        if sys::signal::pending(Signal::SIGHUP) {
+            self.reread();
+        }
+    }
+
+    /// Reads the control files again that may change while it runs.
+    fn reread(&mut self) {
+        if let Err(unread) = self.desk.rewrite.reload() {
             self.desk.log.alert(unread.to_string());
+        }
+        match Destinations::load() {
+            Ok(destinations) => self.desk.destinations = destinations,
+            Err(_) => self.desk.log.alert("unable to reread control/destinations"),
         }
     }
 
@@ -226,6 +259,7 @@ impl Send {
                 return;
             }
             let mut plan = self.prepare();
+            self.desk.log.flush();
             match plan.wait() {
                 Ok(()) => {
                     // A signal that came before what the wait found counts first.
@@ -242,10 +276,6 @@ impl Send {
         }
     }
 
-    fn is_idle(&self) -> bool {
-        self.del.is_idle()
-    }
-
     fn prepare(&mut self) -> Plan {
         let mut plan = Plan::new(self.desk.recent);
         if let Ok(wake) = sys::signal::wake() {
@@ -258,8 +288,10 @@ impl Send {
         self.todo.prepare(&self.desk, &mut plan);
         self.cleanup.prepare(&self.desk, &mut plan);
         self.scan.prepare(&self.desk, &mut plan);
-        let (recent, is_idle) = (self.desk.recent, self.is_idle());
-        self.desk.settle.prepare(recent, is_idle, &mut plan);
+        self.desk.fresh.prepare(&mut plan);
+        self.desk.settle.prepare(&mut plan);
+        self.desk.cleaner.prepare(&mut plan);
+        self.desk.workers.prepare(&mut plan);
         plan
     }
 
@@ -268,17 +300,60 @@ impl Send {
         desk.recent = desk.clock.now();
         self.comm.act(desk, plan);
         self.del.act(desk, &mut self.comm, plan);
-        self.todo.act(desk, plan);
+        fresh::decide_closed(desk);
+        cleaner::act(desk, plan);
+        if desk.workers.has_rung(plan) {
+            take_results(desk, Duration::ZERO);
+        }
         self.passes.act(desk, &mut self.del, &mut self.comm);
+        self.todo.act(desk, &mut self.del, plan);
+        Passes::start(desk, &mut self.del, &mut self.comm);
         self.cleanup.act(desk);
         self.scan.act(desk);
-        settle::act(desk, self.del.is_idle());
+        fresh::decide_closed(desk);
+        fresh::act(desk);
+        fresh::flush(desk);
+        settle::act(desk);
     }
 
     /// Writes down what the next qmail-send must know.
     fn leave(&mut self) {
-        settle::now(&mut self.desk);
-        pass::finish(&mut self.desk);
-        self.desk.log.line("status: exiting");
+        let desk = &mut self.desk;
+        fresh::decide_closed(desk);
+        fresh::convert_all(desk);
+        let end = Instant::now() + LAST_WAIT;
+        while Instant::now() < end && desk.cleaner.is_alive() {
+            fresh::flush(desk);
+            let is_quiet = desk.workers.is_idle() && desk.cleaner.is_idle();
+            // Settling comes last: it lets messages go, and that is asked for too.
+            if is_quiet && !settle::now(desk) {
+                break;
+            }
+            take_results(desk, SHORT_WAIT);
+            let mut plan = Plan::new(desk.recent);
+            plan.soon(Duration::ZERO);
+            desk.cleaner.prepare(&mut plan);
+            if plan.wait().is_ok() {
+                cleaner::act(desk, &plan);
+            }
+        }
+        pass::finish(desk);
+        desk.log.line("status: exiting");
+        desk.log.flush();
+    }
+}
+
+/// Heeds what the threads have done; waits for the first at most `wait`.
+fn take_results(desk: &mut Desk, wait: Duration) {
+    for done in desk.workers.done(wait) {
+        match done {
+            Done::Converted(id, result) => fresh::converted(desk, id, result),
+            Done::Settled(settled) => settle::settled(desk, settled),
+            Done::Bounced(id, fate) => {
+                if !fresh::bounced(desk, id, fate) {
+                    pass::bounced(desk, id, fate);
+                }
+            }
+        }
     }
 }

@@ -7,12 +7,14 @@
 use std::io::{self, ErrorKind, Read, Write};
 
 use base::Bytes;
-use queue::names::{MessageId, Part};
+use queue::names::{Layout, MessageId, Part};
 use queue::submit::{Outcome, Submission};
 use recipient::Rewrite;
+use sys::Dir;
 
-use super::desk::{Desk, Info};
+use super::desk::Desk;
 use super::settings::Settings;
+use super::workers::regular;
 
 /// Bytes copied at once.
 const PIECE: usize = 64 * 1024;
@@ -51,10 +53,20 @@ pub(crate) fn paragraph(rewrite: &Rewrite, recipient: &[u8], report: &[u8]) -> B
     text
 }
 
-/// Notes a failure, durably. `false`: it could not be noted, so the recipient must not be given up yet.
+/// Notes a failure: in memory for a message that stands in todo, else durably. `false`: it could not be noted, so the
+/// recipient must not be given up yet.
 pub(crate) fn append(desk: &mut Desk, id: MessageId, recipient: &[u8], report: &[u8]) -> bool {
     let text = paragraph(&desk.rewrite, recipient, report);
-    let done = try_append(desk, id, &text);
+    if desk.fresh.has(id) {
+        desk.fresh.add_bounce(id, &text);
+        return true;
+    }
+    append_text(desk, id, &text)
+}
+
+/// Notes failures durably.
+pub(crate) fn append_text(desk: &mut Desk, id: MessageId, text: &[u8]) -> bool {
+    let done = try_append(desk, id, text);
     if done.is_err() {
         desk.log
             .alert("unable to append to bounce message; will try again later");
@@ -155,72 +167,100 @@ fn separator(sender: &[u8], is_double: bool) -> Bytes {
     .concat()
 }
 
-/// Sends the bounce of a message, if it has one. `false`: try again later; the log says why.
-pub(crate) fn inject(desk: &mut Desk, id: MessageId) -> bool {
-    let Ok(info) = desk.info(id) else {
-        let text = desk.about("trouble reading ", Part::Info, id, "; will try again later");
-        desk.log.warning(text);
-        return false;
-    };
-    match desk.exists(Part::Bounce, id) {
-        Ok(true) => {}
-        Ok(false) => return true,
-        Err(_) => {
-            let text = desk.about("unable to stat ", Part::Bounce, id, "");
-            desk.log.warning(text);
-            return false;
-        }
-    }
-    if !send(desk, id, &info) {
-        return false;
-    }
-    if desk.unlink(Part::Bounce, id).is_err() {
-        let text = desk.about("unable to unlink ", Part::Bounce, id, "");
-        desk.log.warning(text);
-        return false;
-    }
-    let dir = desk.layout.dir(Part::Bounce, id);
-    desk.settle.dir(dir, desk.recent);
-    true
+/// A bounce to be sent.
+#[derive(Debug)]
+pub(crate) struct Letter {
+    /// the message that it is about
+    pub(crate) id: MessageId,
+    from: &'static [u8],
+    to: Bytes,
+    opening: Bytes,
+    /// the failures; `None`: they stand in `bounce`
+    failures: Option<Bytes>,
+    separator: Bytes,
 }
 
-fn send(desk: &mut Desk, id: MessageId, info: &Info) -> bool {
-    let (sender, target) = target(&desk.settings, &info.sender);
-    let (from, to): (&[u8], Bytes) = match target {
+/// What became of a bounce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// in the queue, by the qmail-queue with this process id
+    Sent(u32),
+    /// qmail-queue could not be started
+    NotStarted,
+    /// qmail-queue did not take it
+    Refused,
+}
+
+/// The bounce of a message from `sender`. `None`: it goes nowhere, as the log now says.
+pub(crate) fn letter(
+    desk: &mut Desk,
+    id: MessageId,
+    sender: &[u8],
+    failures: Option<Bytes>,
+) -> Option<Letter> {
+    let (sender, target) = target(&desk.settings, sender);
+    let (from, to): (&'static [u8], Bytes) = match target {
         Target::Nowhere(why) => {
             let text = desk.about(why, Part::Bounce, id, "");
             desk.log.line(text);
-            return true;
+            return None;
         }
         Target::Single(to) => (b"", to),
         Target::Double(to) => (DOUBLE, to),
     };
     let is_double = from == DOUBLE;
-    let Ok(mut submission) = Submission::open() else {
-        desk.log
-            .warning("unable to start qmail-queue, will try later");
-        return false;
-    };
     let now = desk.clock.now();
-    submission.write(&opening(&desk.settings, now, &to, is_double));
-    copy(desk, Part::Bounce, id, &mut submission);
-    submission.write(&separator(&sender, is_double));
-    copy(desk, Part::Mess, id, &mut submission);
-    submission.sender(from);
-    submission.recipient(&to);
-    if submission.close() != Outcome::Queued {
-        desk.log
-            .warning("trouble injecting bounce message, will try later");
-        return false;
-    }
-    let qp = submission.pid();
-    desk.log.line(format!("bounce msg {id} qp {qp}"));
-    true
+    Some(Letter {
+        id,
+        from,
+        opening: opening(&desk.settings, now, &to, is_double),
+        to,
+        failures,
+        separator: separator(&sender, is_double),
+    })
 }
 
-/// Copies a part into the bounce; trouble fails the bounce.
-fn copy(desk: &Desk, part: Part, id: MessageId, submission: &mut Submission) {
-    let Ok(mut file) = desk.open(part, id) else {
+/// Logs what became of a bounce. `true`: it is in the queue.
+pub(crate) fn tell(desk: &mut Desk, id: MessageId, fate: Fate) -> bool {
+    match fate {
+        Fate::Sent(qp) => desk.log.line(format!("bounce msg {id} qp {qp}")),
+        Fate::NotStarted => desk
+            .log
+            .warning("unable to start qmail-queue, will try later"),
+        Fate::Refused => desk
+            .log
+            .warning("trouble injecting bounce message, will try later"),
+    }
+    matches!(fate, Fate::Sent(_))
+}
+
+impl Letter {
+    /// Sends it; waits for qmail-queue.
+    pub(crate) fn send(&self, queue: &Dir, layout: Layout) -> Fate {
+        let Ok(mut submission) = Submission::open() else {
+            return Fate::NotStarted;
+        };
+        let qp = submission.pid();
+        submission.write(&self.opening);
+        match &self.failures {
+            Some(text) => submission.write(text),
+            None => copy(queue, &layout.path(Part::Bounce, self.id), &mut submission),
+        }
+        submission.write(&self.separator);
+        copy(queue, &layout.path(Part::Mess, self.id), &mut submission);
+        submission.sender(self.from);
+        submission.recipient(&self.to);
+        if submission.close() == Outcome::Queued {
+            Fate::Sent(qp)
+        } else {
+            Fate::Refused
+        }
+    }
+}
+
+/// Copies a file of the queue into the bounce; trouble fails the bounce.
+fn copy(queue: &Dir, path: &[u8], submission: &mut Submission) {
+    let Ok(mut file) = queue.open_read(path).and_then(regular) else {
         submission.fail();
         return;
     };

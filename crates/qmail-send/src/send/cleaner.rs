@@ -1,16 +1,21 @@
-//! Talking to qmail-clean, which removes the files that belong to qmailq.
+//! Talking to qmail-clean, which removes the files that belong to qmailq. Requests go out as they come up; the answers
+//! come back in the same order, one byte each.
 
-use std::io::{Read, Write};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
-use base::io::Timed;
-use queue::names::{MessageId, Part};
+use base::Bytes;
+use queue::names::MessageId;
 
 use super::desk::Desk;
+use super::fresh;
+use super::plan::{Plan, Ticket};
 
-/// How long qmail-clean may work on one request: it only removes two names.
-const ANSWER_WAIT: Duration = Duration::from_hours(1);
+/// How long qmail-clean may be silent when it has been asked for something, seconds: it only removes names.
+const ANSWER_WAIT: i64 = 3_600;
+/// Answers read at once.
+const PIECE: usize = 1024;
 
 /// What qmail-clean is asked to remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,61 +29,150 @@ pub(crate) enum Request {
 /// The connection.
 #[derive(Debug)]
 pub(crate) struct Cleaner {
-    to: Timed<OwnedFd>,
-    from: Timed<OwnedFd>,
+    to: OwnedFd,
+    from: OwnedFd,
     is_alive: bool,
+    waiting: Bytes,
+    asked: VecDeque<(Request, MessageId)>,
+    /// when it was last heard of, or first asked
+    heard: i64,
+    tickets: (Option<Ticket>, Option<Ticket>),
 }
 
 impl Cleaner {
-    pub(crate) fn new(to: OwnedFd, from: OwnedFd) -> Cleaner {
-        Cleaner {
-            to: Timed::new(to, ANSWER_WAIT),
-            from: Timed::new(from, ANSWER_WAIT),
+    /// # Errors
+    /// A descriptor cannot be made non-blocking.
+    pub(crate) fn new(to: OwnedFd, from: OwnedFd) -> io::Result<Cleaner> {
+        sys::fd::nonblocking(&to, true)?;
+        Ok(Cleaner {
+            to,
+            from,
             is_alive: true,
+            waiting: Bytes::new(),
+            asked: VecDeque::new(),
+            heard: 0,
+            tickets: (None, None),
+        })
+    }
+
+    /// Whether it lives.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.is_alive
+    }
+
+    /// Whether it has been asked for the envelope of this message.
+    pub(crate) fn is_asked(&self, id: MessageId) -> bool {
+        self.asked.contains(&(Request::Todo, id))
+    }
+
+    /// Whether nothing is asked for.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.asked.is_empty()
+    }
+
+    pub(crate) fn prepare(&mut self, plan: &mut Plan) {
+        self.tickets = (None, None);
+        if self.is_alive && !self.asked.is_empty() {
+            plan.wake_at(self.heard.saturating_add(ANSWER_WAIT));
+            self.tickets.1 = Some(plan.readable(&self.from));
+            if !self.waiting.is_empty() {
+                self.tickets.0 = Some(plan.writable(&self.to));
+            }
         }
     }
 
-    /// Sends a request and waits for the answer. `None`: qmail-clean is gone.
-    fn ask(&mut self, text: &[u8]) -> Option<bool> {
-        if !self.is_alive {
-            return None;
+    fn write(&mut self) -> io::Result<()> {
+        match sys::fd::write(&self.to, &self.waiting) {
+            Ok(count) => drop(self.waiting.drain(..count.min(self.waiting.len()))),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(e) => return Err(e),
         }
-        let mut answer = [0];
-        if self.to.write_all(text).is_ok() && self.from.read_exact(&mut answer).is_ok() {
-            return Some(answer == *b"+");
+        Ok(())
+    }
+
+    fn read(&mut self) -> io::Result<Bytes> {
+        let mut piece = vec![0; PIECE];
+        match sys::fd::read(&self.from, &mut piece) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                piece.truncate(count);
+                Ok(piece)
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                Ok(Bytes::new())
+            }
+            Err(e) => Err(e),
         }
-        self.is_alive = false;
-        None
     }
 }
 
-/// Has something removed. `false`: it may still be there; the log says why.
-pub(crate) fn remove(desk: &mut Desk, request: Request, id: MessageId) -> bool {
-    let name = match request {
+/// Has something removed; the answer comes later.
+pub(crate) fn remove(desk: &mut Desk, request: Request, id: MessageId) {
+    if !desk.cleaner.is_alive {
+        return;
+    }
+    let name = name(request, id);
+    if desk.cleaner.asked.is_empty() {
+        desk.cleaner.heard = desk.recent;
+    }
+    desk.cleaner.asked.push_back((request, id));
+    desk.cleaner.waiting.extend_from_slice(name.as_bytes());
+    desk.cleaner.waiting.push(0);
+}
+
+fn name(request: Request, id: MessageId) -> String {
+    match request {
         Request::Message => format!("foop/{id}"),
         Request::Todo => format!("todo/{id}"),
+    }
+}
+
+/// Sends requests and takes answers.
+pub(crate) fn act(desk: &mut Desk, plan: &Plan) {
+    let tickets = desk.cleaner.tickets;
+    if !desk.cleaner.is_alive {
+        return;
+    }
+    let is_silent = !desk.cleaner.asked.is_empty()
+        && desk.recent >= desk.cleaner.heard.saturating_add(ANSWER_WAIT);
+    if is_silent || (plan.is_ready(tickets.0) && desk.cleaner.write().is_err()) {
+        return lose(desk);
+    }
+    if plan.is_ready(tickets.1) {
+        match desk.cleaner.read() {
+            Ok(answers) => {
+                for answer in answers {
+                    heed(desk, answer);
+                }
+            }
+            Err(_) => lose(desk),
+        }
+    }
+}
+
+fn lose(desk: &mut Desk) {
+    desk.log
+        .alert("oh no! lost qmail-clean connection! dying...");
+    desk.cleaner.is_alive = false;
+    desk.cleaner.asked.clear();
+    desk.cleaner.waiting.clear();
+    desk.is_stopping = true;
+}
+
+/// One answer.
+fn heed(desk: &mut Desk, answer: u8) {
+    desk.cleaner.heard = desk.recent;
+    // An answer that nobody asked for means nothing.
+    let Some((request, id)) = desk.cleaner.asked.pop_front() else {
+        return;
     };
-    let was_alive = desk.cleaner.is_alive;
-    match desk.cleaner.ask(format!("{name}\0").as_bytes()) {
-        Some(true) => {
-            if request == Request::Todo {
-                let dir = desk.layout.dir(Part::Todo, id);
-                desk.settle.dir(dir, desk.recent);
-            }
-            true
-        }
-        Some(false) => {
-            desk.log
-                .warning(format!("qmail-clean unable to clean up {name}"));
-            false
-        }
-        None => {
-            if was_alive {
-                desk.log
-                    .alert("oh no! lost qmail-clean connection! dying...");
-            }
-            desk.is_stopping = true;
-            false
-        }
+    let is_done = answer == b'+';
+    if !is_done {
+        let name = name(request, id);
+        desk.log
+            .warning(format!("qmail-clean unable to clean up {name}"));
+    }
+    if request == Request::Todo {
+        fresh::cleaned(desk, id, is_done);
     }
 }

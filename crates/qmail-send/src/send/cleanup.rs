@@ -73,6 +73,7 @@ fn look(desk: &mut Desk, id: MessageId) {
         .stat_link(&path)
         .is_ok_and(|s| desk.recent > s.atime.saturating_add(OSSIFIED));
     if is_old
+        && !desk.fresh.knows(id)
         && matches!(desk.exists(Part::Info, id), Ok(false))
         && matches!(desk.exists(Part::Todo, id), Ok(false))
     {

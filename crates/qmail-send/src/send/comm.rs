@@ -101,6 +101,11 @@ pub(crate) fn classic(number: u8, message: &[u8], sender: &[u8], recipient: &[u8
     [&[number], message, nul, &sender, nul, recipient, nul].concat()
 }
 
+/// Whether each recipient sees a sender of its own.
+pub(crate) fn is_verp(sender: &[u8]) -> bool {
+    sender.ends_with(b"-@[]")
+}
+
 /// The sender that one recipient sees: `list-@host-@[]` becomes `list-user=domain@host`, so that a bounce tells whom it
 /// is about. Any other sender stays as it is.
 ///

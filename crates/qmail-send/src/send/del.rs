@@ -17,6 +17,7 @@ use super::channel::{BOTH, Channel, Pair};
 use super::comm::{self, Comm};
 use super::desk::Desk;
 use super::jobs::{self, JobNumber};
+use super::lane::{Batch, DestNumber, Verdict};
 use super::log::safe;
 use super::plan::{Plan, Ticket};
 use super::settle;
@@ -43,10 +44,10 @@ pub(crate) struct Recipient {
 /// One running delivery.
 #[derive(Debug)]
 struct Delivery {
-    job: JobNumber,
+    destination: DestNumber,
     /// the number of its first recipient in the log; the others follow
     number: u64,
-    recipients: Vec<Recipient>,
+    batch: Batch,
 }
 
 /// How to talk to a spawner.
@@ -146,9 +147,20 @@ impl Deliveries {
         })
     }
 
-    /// Whether nothing runs at all.
-    pub(crate) fn is_idle(&self) -> bool {
-        BOTH.iter().all(|&c| self.sides.of(c).used() == 0)
+    /// How many deliveries of a channel can run.
+    pub(crate) fn limit(&self, channel: Channel) -> usize {
+        self.sides.of(channel).places.len()
+    }
+
+    /// Whether the spawners have just been asked, so that deliveries will be possible at any moment.
+    pub(crate) fn is_about_to_start(&self, now: i64) -> bool {
+        BOTH.iter()
+            .any(|&c| matches!(self.sides.of(c).speech, Speech::Asked(when) if now <= when))
+    }
+
+    /// Whether several recipients can go in one delivery.
+    pub(crate) fn is_extended(&self, channel: Channel) -> bool {
+        self.sides.of(channel).speech == Speech::Extended
     }
 
     /// Whether one more delivery may start.
@@ -160,42 +172,63 @@ impl Deliveries {
             && comm.can_write(channel)
     }
 
-    /// Starts one delivery. The caller has asked `is_available`. More than one recipient: only if `is_extended`.
+    /// Starts one delivery. The caller has asked `is_available`; more than one recipient: only if `is_extended`.
     pub(crate) fn start(
         &mut self,
         desk: &mut Desk,
         comm: &mut Comm,
-        job: JobNumber,
-        recipients: Vec<Recipient>,
+        destination: DestNumber,
+        batch: Batch,
     ) {
-        let Some((id, channel, sender)) = desk
-            .jobs
-            .get(job)
-            .map(|j| (j.id, j.channel, j.sender.clone()))
-        else {
+        let Some(job) = desk.jobs.get_mut(batch.job) else {
             return;
         };
+        job.is_tried = true;
+        let (id, channel, sender) = (job.id, job.channel, job.sender.clone());
         let side = self.sides.of_mut(channel);
         let Some(place) = side.free.pop() else { return };
         let message = desk.layout.below(id);
-        let command = command(side.speech, place, message, &sender, &recipients);
+        let command = command(side.speech, place, message, &sender, &batch.recipients);
         comm.write(channel, &command.unwrap_or_default());
-        desk.jobs.hold(job);
         let number = self.next_number;
-        for (n, recipient) in (number..).zip(&recipients) {
-            let text = format!("starting delivery {n}: msg {id} to {} ", channel.name());
-            desk.log
-                .line([text.as_bytes(), &safe(&recipient.address)].concat());
-            self.next_number = n + 1;
+        for recipient in &batch.recipients {
+            self.log_start(desk, id, channel, recipient);
         }
+        let side = self.sides.of_mut(channel);
         if let Some(free) = side.places.get_mut(place) {
             *free = Some(Delivery {
-                job,
+                destination,
                 number,
-                recipients,
+                batch,
             });
         }
         self.log_status(desk);
+    }
+
+    fn log_start(&mut self, desk: &mut Desk, id: MessageId, channel: Channel, to: &Recipient) {
+        let (number, name) = (self.next_number, channel.name());
+        self.next_number += 1;
+        let text = format!("starting delivery {number}: msg {id} to {name} ");
+        desk.log
+            .line([text.as_bytes(), &safe(&to.address)].concat());
+    }
+
+    /// Gives recipients up without a try, in the words with which their destination was put on hold.
+    pub(crate) fn give_up(&mut self, desk: &mut Desk, batch: &Batch, text: &[u8]) {
+        let Some((id, channel)) = desk.jobs.get(batch.job).map(|j| (j.id, j.channel)) else {
+            return;
+        };
+        for recipient in &batch.recipients {
+            let number = self.next_number;
+            self.log_start(desk, id, channel, recipient);
+            let done = Conclusion {
+                job: batch.job,
+                number,
+                recipient,
+                is_dying: true,
+            };
+            done.draw(desk, channel, b'Z', text.to_vec());
+        }
     }
 
     pub(crate) fn prepare(&mut self, plan: &mut Plan) {
@@ -282,7 +315,9 @@ impl Deliveries {
         side.reports.extend();
         let before = side.places.len();
         side.resize(usize::try_from(able).unwrap_or(usize::MAX));
-        if side.places.len() != before {
+        let limit = side.places.len();
+        if limit != before {
+            desk.lanes.of_mut(channel).set_limit(limit);
             self.log_status(desk);
         }
     }
@@ -297,19 +332,56 @@ impl Deliveries {
             return;
         };
         side.free.push(report.place);
+        let Delivery {
+            destination,
+            number,
+            batch,
+        } = delivery;
+        let verdict = verdict(&report.results);
         let mut results = report.results.into_iter();
-        for (number, recipient) in (delivery.number..).zip(&delivery.recipients) {
+        for (number, recipient) in (number..).zip(&batch.recipients) {
             let (letter, text) = results.next().unwrap_or_default();
             let done = Conclusion {
-                job: delivery.job,
+                job: batch.job,
                 number,
                 recipient,
+                is_dying: batch.is_dying,
             };
             done.draw(desk, channel, letter, text);
         }
-        jobs::close(desk, delivery.job);
+        let (recent, life) = (desk.recent, desk.settings.lifetime);
+        let lanes = desk.lanes.of_mut(channel);
+        let change = lanes.report(destination, verdict, recent, life);
+        let hold = lanes.held(destination, recent).map(|(until, _)| until);
+        jobs::close(desk, batch.job);
+        for batch in change.evicted {
+            if let Some(job) = desk.jobs.get_mut(batch.job) {
+                job.lacks_room(hold.unwrap_or(recent));
+            }
+            jobs::close(desk, batch.job);
+        }
+        for id in change.expired {
+            desk.schedule.channels.of_mut(channel).insert(id, recent);
+        }
+        desk.lanes.of_mut(channel).release(destination, recent);
         self.log_status(desk);
     }
+}
+
+/// What the results of a delivery say of its destination: one success is enough, and a text of our own system
+/// (`#4.3.`) says nothing.
+fn verdict(results: &[(u8, Bytes)]) -> Verdict {
+    let mut verdict = Verdict::Nothing;
+    for (letter, text) in results {
+        match letter {
+            b'K' | b'D' => return Verdict::Good,
+            b'Z' if base::bytes::find(text, b"(#4.3.").is_none() => {
+                verdict = Verdict::Trouble(text.clone());
+            }
+            _ => {}
+        }
+    }
+    verdict
 }
 
 /// What to tell a spawner. `None`: it cannot be said.
@@ -338,15 +410,16 @@ struct Conclusion<'a> {
     job: JobNumber,
     number: u64,
     recipient: &'a Recipient,
+    is_dying: bool,
 }
 
 impl Conclusion<'_> {
     /// Logs a report and does what it asks for.
     fn draw(self, desk: &mut Desk, channel: Channel, mut letter: u8, mut text: Bytes) {
-        let Some((id, is_dying)) = desk.jobs.get(self.job).map(|j| (j.id, j.is_dying)) else {
+        let Some(id) = desk.jobs.get(self.job).map(|j| j.id) else {
             return;
         };
-        if letter == b'Z' && is_dying {
+        if letter == b'Z' && self.is_dying {
             letter = b'D';
             text.extend_from_slice(TOO_LONG);
         }
@@ -376,7 +449,9 @@ impl Conclusion<'_> {
 
     /// A recipient is done with.
     fn done(self, desk: &mut Desk, channel: Channel, id: MessageId) {
-        if settle::mark(desk, channel, id, self.recipient.at).is_err() {
+        if desk.fresh.has(id) {
+            desk.fresh.mark(id, channel, self.recipient.at);
+        } else if settle::mark(desk, channel, id, self.recipient.at).is_err() {
             let text = desk.about(
                 "trouble marking ",
                 channel.part(),

@@ -13,16 +13,19 @@ use sys::Dir;
 use super::channel::Pair;
 use super::cleaner::Cleaner;
 use super::clock::Clock;
+use super::fresh::Fresh;
 use super::jobs::Jobs;
+use super::lane::Lanes;
 use super::log::Log;
 use super::prioq::Prioq;
-use super::settings::Settings;
+use super::settings::{Destinations, Settings};
 use super::settle::Settle;
+use super::workers::{Workers, regular};
 
 /// When which message is due for what.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
-    /// deliveries: info there, todo gone, local or remote there
+    /// deliveries: info there, todo gone, local or remote there; or todo there, and the message parked
     pub(crate) channels: Pair<Prioq>,
     /// ends: info there, todo, local and remote gone
     pub(crate) done: Prioq,
@@ -57,8 +60,12 @@ pub(crate) struct Desk {
     pub(crate) log: Log,
     pub(crate) settings: Settings,
     pub(crate) rewrite: Rewrite,
+    pub(crate) destinations: Destinations,
     pub(crate) jobs: Jobs,
     pub(crate) schedule: Schedule,
+    pub(crate) lanes: Pair<Lanes>,
+    pub(crate) fresh: Fresh,
+    pub(crate) workers: Workers,
     pub(crate) cleaner: Cleaner,
     pub(crate) settle: Settle,
     /// SIGALRM came while the start-up scan goes on: what it finds is due
@@ -135,13 +142,5 @@ impl Desk {
             suffix.as_bytes(),
         ]
         .concat()
-    }
-}
-
-fn regular(file: File) -> io::Result<File> {
-    if sys::dir::stat_fd(&file)?.is_file() {
-        Ok(file)
-    } else {
-        Err(ErrorKind::InvalidInput.into())
     }
 }

@@ -1,19 +1,54 @@
 //! Jobs: messages whose recipients of one channel are being served right now.
 
 use base::Bytes;
-use queue::names::{MessageId, Part};
+use queue::names::MessageId;
 
 use super::SYSTEM_FAILURE;
 use super::channel::Channel;
 use super::desk::Desk;
+use super::fresh;
+use super::settle;
+
+/// How long to leave recipients alone for which there was no room, when others of the message were served, seconds.
+const NO_ROOM: i64 = 5;
+
+/// Which destinations a job has seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Seen {
+    #[default]
+    None,
+    One(Bytes),
+    Many,
+}
+
+impl Seen {
+    fn add(&mut self, name: &[u8]) {
+        match self {
+            Seen::None => *self = Seen::One(name.to_vec()),
+            Seen::One(old) if old.as_slice() == name => {}
+            _ => *self = Seen::Many,
+        }
+    }
+}
+
+/// What is to become of the recipients that are left.
+#[derive(Clone, Debug)]
+pub(crate) struct Rest {
+    pub(crate) channel: Channel,
+    pub(crate) when: i64,
+    pub(crate) birth: i64,
+    pub(crate) seen: Seen,
+}
 
 /// One message on one channel.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
-    /// the pass that reads its recipients, and each delivery, hold it
+    /// whoever reads its recipients, each batch and each delivery hold it
     holders: u32,
     pub(crate) id: MessageId,
     pub(crate) channel: Channel,
+    /// when the message came
+    pub(crate) birth: i64,
     /// when to try again what is left
     pub(crate) retry: i64,
     pub(crate) sender: Bytes,
@@ -21,8 +56,43 @@ pub(crate) struct Job {
     pub(crate) left: u64,
     /// whether all recipients have been looked at
     pub(crate) is_read: bool,
-    /// whether the message is too old to be tried again
-    pub(crate) is_dying: bool,
+    /// whether a delivery has started
+    pub(crate) is_tried: bool,
+    /// there was no room for some recipients: when there may be some
+    pub(crate) no_room_until: Option<i64>,
+    seen: Seen,
+}
+
+impl Job {
+    /// One more recipient that is not done with, at this destination.
+    pub(crate) fn add(&mut self, destination: &[u8], count: usize) {
+        self.seen.add(destination);
+        self.left += count as u64;
+    }
+
+    /// Some recipients must wait, until `when` or till there is room.
+    pub(crate) fn lacks_room(&mut self, when: i64) {
+        let when = self.no_room_until.map_or(when, |w| w.min(when));
+        self.no_room_until = Some(when);
+    }
+
+    /// What is left of it; `None`: nothing.
+    fn rest(&self, now: i64) -> Option<Rest> {
+        if self.is_read && self.left == 0 {
+            return None;
+        }
+        let when = match self.no_room_until {
+            None => self.retry,
+            Some(_) if !self.is_tried => now,
+            Some(when) => self.retry.min(when.max(now.saturating_add(NO_ROOM))),
+        };
+        Some(Rest {
+            channel: self.channel,
+            when,
+            birth: self.birth,
+            seen: self.seen.clone(),
+        })
+    }
 }
 
 /// A job's number.
@@ -30,7 +100,7 @@ pub(crate) struct Job {
 pub(crate) struct JobNumber(usize);
 
 /// The most jobs at a time.
-const LIMIT: usize = 2_000;
+const LIMIT: usize = 8_000;
 
 /// All jobs.
 #[derive(Debug, Default)]
@@ -41,41 +111,41 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    /// Whether a place is free.
+    /// Whether a place is free, and one for the other channel.
     pub(crate) fn is_available(&self) -> bool {
-        self.places.len() - self.free.len() < LIMIT
+        self.places.len() - self.free.len() + 1 < LIMIT
     }
 
-    /// Opens a job with one holder. `None`: no place.
+    /// Opens a job with one holder. The caller has asked `is_available`.
     pub(crate) fn open(
         &mut self,
         id: MessageId,
         channel: Channel,
         sender: Bytes,
-        retry: i64,
-        is_dying: bool,
-    ) -> Option<JobNumber> {
-        if !self.is_available() {
-            return None;
-        }
+        birth: i64,
+        now: i64,
+    ) -> JobNumber {
         let job = Some(Job {
             holders: 1,
             id,
             channel,
-            retry,
+            birth,
+            retry: channel.next_try(birth, now),
             sender,
             left: 0,
             is_read: false,
-            is_dying,
+            is_tried: false,
+            no_room_until: None,
+            seen: Seen::None,
         });
         if let Some(number) = self.free.pop()
             && let Some(place) = self.places.get_mut(number)
         {
             *place = job;
-            return Some(JobNumber(number));
+            return JobNumber(number);
         }
         self.places.push(job);
-        Some(JobNumber(self.places.len() - 1))
+        JobNumber(self.places.len() - 1)
     }
 
     pub(crate) fn get(&self, number: JobNumber) -> Option<&Job> {
@@ -104,6 +174,11 @@ impl Jobs {
         self.free.push(number.0);
         place.take()
     }
+
+    #[cfg(test)]
+    pub(crate) fn number_for_tests(&self) -> JobNumber {
+        JobNumber(self.places.len())
+    }
 }
 
 /// One holder lets go of a job. The last one decides what becomes of the message: to be tried again, or done on this
@@ -112,46 +187,50 @@ pub(crate) fn close(desk: &mut Desk, number: JobNumber) {
     let Some(job) = desk.jobs.release(number) else {
         return;
     };
-    let part = job.channel.part();
-    if !job.is_read || job.left > 0 {
-        desk.schedule
-            .channels
-            .of_mut(job.channel)
-            .insert(job.id, job.retry);
-        return;
+    let rest = job.rest(desk.recent);
+    if desk.fresh.has(job.id) {
+        return fresh::channel_closed(desk, job.id, job.channel, job.is_tried, rest);
     }
-    if desk.unlink(part, job.id).is_err() {
-        desk.log.warning(
-            [
-                b"unable to unlink ",
-                desk.layout.path(part, job.id).as_slice(),
-                b"; will try again later",
-            ]
-            .concat(),
-        );
+    match rest {
+        Some(rest) => put_back(desk, job.id, &rest),
+        None => channel_done(desk, job.id, job.channel),
+    }
+}
+
+/// Schedules recipients that are left: at their destination if they have one and something is known of it, else by time
+/// alone.
+pub(crate) fn put_back(desk: &mut Desk, id: MessageId, rest: &Rest) {
+    let now = desk.recent;
+    let lanes = desk.lanes.of_mut(rest.channel);
+    if let Seen::One(name) = &rest.seen
+        && let Some(dest) = lanes.busy(name, now)
+    {
+        return lanes.park(dest, id, rest.when, rest.birth, now);
+    }
+    let queue = desk.schedule.channels.of_mut(rest.channel);
+    queue.insert(id, rest.when);
+}
+
+/// All recipients of one channel are done with: their file goes.
+pub(crate) fn channel_done(desk: &mut Desk, id: MessageId, channel: Channel) {
+    let part = channel.part();
+    if settle::unlink(desk, part, id).is_err() {
+        let text = desk.about("unable to unlink ", part, id, "; will try again later");
+        desk.log.warning(text);
         let later = desk.recent.saturating_add(SYSTEM_FAILURE);
-        desk.schedule
-            .channels
-            .of_mut(job.channel)
-            .insert(job.id, later);
+        desk.schedule.channels.of_mut(channel).insert(id, later);
         return;
     }
-    desk.settle.forget(job.channel, job.id);
-    desk.settle.dir(desk.layout.dir(part, job.id), desk.recent);
-    let other: Part = job.channel.other().part();
-    match desk.exists(other, job.id) {
+    settle::forget(desk, channel, id);
+    let other = channel.other().part();
+    match desk.exists(other, id) {
         Ok(true) => {}
-        Ok(false) => desk.schedule.done.insert(job.id, desk.recent),
+        Ok(false) => desk.schedule.done.insert(id, desk.recent),
         Err(_) => {
             // `done` looks again.
-            desk.log.warning(
-                [
-                    b"unable to stat ",
-                    desk.layout.path(other, job.id).as_slice(),
-                ]
-                .concat(),
-            );
-            desk.schedule.done.insert(job.id, desk.recent);
+            let text = desk.about("unable to stat ", other, id, "");
+            desk.log.warning(text);
+            desk.schedule.done.insert(id, desk.recent);
         }
     }
 }

@@ -6,25 +6,42 @@ use std::os::fd::OwnedFd;
 
 use base::Bytes;
 
+/// Lines that gather before they are written, bytes.
+const BUFFER: usize = 4 * 1024;
+
 /// Where the lines go.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     /// `None`: nobody reads; mail goes on
     fd: Option<OwnedFd>,
+    /// lines of this turn
+    lines: Bytes,
 }
 
 impl Log {
     pub(crate) fn new(fd: Option<OwnedFd>) -> Log {
-        Log { fd }
+        Log {
+            fd,
+            lines: Bytes::new(),
+        }
     }
 
-    /// Writes one line; `text` has no line end yet.
+    /// Adds one line; `text` has no line end yet. It is written at the end of the turn, with the others.
     pub(crate) fn line(&mut self, text: impl AsRef<[u8]>) {
-        if let Some(fd) = &self.fd {
-            let line = [text.as_ref(), b"\n"].concat();
-            // A log that cannot be written must not stop the mail.
-            let _ = sys::fd::write_all(fd, &line);
+        self.lines.extend_from_slice(text.as_ref());
+        self.lines.push(b'\n');
+        if self.lines.len() > BUFFER {
+            self.flush();
         }
+    }
+
+    /// Writes what has gathered.
+    pub(crate) fn flush(&mut self) {
+        if let Some(fd) = self.fd.as_ref().filter(|_| !self.lines.is_empty()) {
+            // A log that cannot be written must not stop the mail.
+            let _ = sys::fd::write_all(fd, &self.lines);
+        }
+        self.lines.clear();
     }
 
     /// `alert: text`: somebody has to do something.
@@ -35,6 +52,12 @@ impl Log {
     /// `warning: text`: something was skipped, or will be done later.
     pub(crate) fn warning(&mut self, text: impl AsRef<[u8]>) {
         self.line([b"warning: ", text.as_ref()].concat());
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 

@@ -1,22 +1,32 @@
-//! Passes: going through the recipients of a message, and seeing messages to their end.
+//! Passes: going through the recipients of a message, starting deliveries, and seeing messages to their end.
 
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::{BufReader, ErrorKind};
 
+use base::Bytes;
+use base::bytes::{lower, rsplit_once};
 use queue::names::{MessageId, Part};
 use queue::record::Records;
 
-use super::bounce;
+use super::bounce::{self, Fate};
 use super::channel::{BOTH, Channel, Pair};
-use super::comm::Comm;
+use super::comm::{self, Comm};
 use super::del::{Deliveries, Recipient};
 use super::desk::Desk;
+use super::fresh;
 use super::jobs::{self, JobNumber};
+use super::lane::Batch;
 use super::plan::Plan;
+use super::settle;
 use super::{SYSTEM_FAILURE, scan};
 
-/// Records looked at, and messages ended, in one turn.
+/// Messages opened, and messages ended, in one turn.
 const STEPS: u32 = 256;
+/// Recipients of one message that are looked at in one go.
+const PIECE: usize = 1_000;
+/// Messages of one channel that are being read.
+const PASSES: usize = 8;
 
 /// A message whose recipients are being read.
 #[derive(Debug)]
@@ -26,10 +36,12 @@ struct Pass {
     records: Records<BufReader<File>>,
 }
 
-/// One pass for each channel.
+/// What is being read, and what is being bounced.
 #[derive(Debug, Default)]
 pub(crate) struct Passes {
-    open: Pair<Option<Pass>>,
+    open: Pair<VecDeque<Pass>>,
+    /// whether those that wait for their destination are asked first, this time
+    turn: Pair<bool>,
 }
 
 impl Passes {
@@ -38,14 +50,22 @@ impl Passes {
             return;
         }
         for channel in BOTH {
-            if self.open.of(channel).is_some() {
-                if del.is_available(channel, comm) {
-                    plan.at_once();
-                }
-            } else if desk.jobs.is_available()
+            let lanes = desk.lanes.of(channel);
+            let can_open = lanes.is_hungry(desk.recent) && desk.jobs.is_available();
+            if can_open && !self.open.of(channel).is_empty() {
+                plan.at_once();
+            }
+            if can_open
+                && self.open.of(channel).len() < PASSES
                 && let Some(when) = desk.schedule.channels.of(channel).first_due()
             {
                 plan.wake_at(when);
+            }
+            if can_open && let Some(when) = lanes.first_due() {
+                plan.wake_at(when);
+            }
+            if lanes.is_ready() && del.is_available(channel, comm) {
+                plan.at_once();
             }
         }
         for queue in [&desk.schedule.failed, &desk.schedule.done] {
@@ -56,11 +76,16 @@ impl Passes {
     }
 
     pub(crate) fn act(&mut self, desk: &mut Desk, del: &mut Deliveries, comm: &mut Comm) {
-        for channel in BOTH {
-            for _ in 0..STEPS {
-                if desk.is_stopping || !self.step(desk, del, comm, channel) {
-                    break;
+        for _ in 0..STEPS {
+            let mut is_busy = false;
+            for channel in BOTH {
+                if !desk.is_stopping {
+                    is_busy |= self.step(desk, del, channel);
                 }
+            }
+            Passes::start(desk, del, comm);
+            if !is_busy {
+                break;
             }
         }
         for _ in 0..STEPS {
@@ -77,60 +102,49 @@ impl Passes {
         }
     }
 
-    /// One step on one channel: opens a message, or looks at one record. `false`: nothing can be done now.
-    fn step(
-        &mut self,
-        desk: &mut Desk,
-        del: &mut Deliveries,
-        comm: &mut Comm,
-        channel: Channel,
-    ) -> bool {
-        let place = self.open.of_mut(channel);
-        let Some(pass) = place else {
-            if !desk.jobs.is_available() {
-                return false;
+    /// Starts what can be started.
+    pub(crate) fn start(desk: &mut Desk, del: &mut Deliveries, comm: &mut Comm) {
+        for channel in BOTH {
+            while !desk.is_stopping && del.is_available(channel, comm) {
+                let now = desk.recent;
+                let Some((destination, batch)) = desk.lanes.of_mut(channel).next(now) else {
+                    break;
+                };
+                del.start(desk, comm, destination, batch);
             }
-            let due = desk.schedule.channels.of_mut(channel).take_due(desk.recent);
-            let Some(id) = due else { return false };
-            *place = begin(desk, channel, id);
-            return true;
-        };
-        if !del.is_available(channel, comm) {
+        }
+    }
+
+    /// One step on one channel: opens a message, or looks at some records. `false`: nothing can be done now.
+    fn step(&mut self, desk: &mut Desk, del: &mut Deliveries, channel: Channel) -> bool {
+        let now = desk.recent;
+        if !desk.lanes.of(channel).is_hungry(now) || !desk.jobs.is_available() {
             return false;
         }
-        let (id, job) = (pass.id, pass.job);
-        let trouble = match pass.records.next_record() {
-            Ok(Some(record)) if record.letter == b'T' => {
-                if let Some(job) = desk.jobs.get_mut(job) {
-                    job.left += 1;
-                }
-                let recipient = Recipient {
-                    at: record.at,
-                    address: record.text,
-                };
-                del.start(desk, comm, job, vec![recipient]);
-                return true;
-            }
-            Ok(Some(record)) if record.letter == b'D' => return true,
-            Ok(Some(_)) => Some(desk.about("unknown record type in ", channel.part(), id, "!")),
-            Ok(None) => None,
-            Err(_) => Some(desk.about(
-                "trouble reading ",
-                channel.part(),
-                id,
-                "; will try again later",
-            )),
-        };
-        *place = None;
-        match trouble {
-            Some(text) => desk.log.warning(text),
-            None => {
-                if let Some(job) = desk.jobs.get_mut(job) {
-                    job.is_read = true;
-                }
-            }
+        let open = self.open.of_mut(channel);
+        if let Some(pass) = open.pop_front()
+            && let Some(pass) = read(desk, del, channel, pass)
+        {
+            open.push_back(pass);
         }
-        jobs::close(desk, job);
+        if open.len() >= PASSES {
+            return true;
+        }
+        let turn = self.turn.of_mut(channel);
+        *turn = !*turn;
+        let waiting = |desk: &mut Desk| desk.lanes.of_mut(channel).take_waiting(now);
+        let due = |desk: &mut Desk| desk.schedule.channels.of_mut(channel).take_due(now);
+        let id = if *turn {
+            waiting(desk).or_else(|| due(desk))
+        } else {
+            due(desk).or_else(|| waiting(desk))
+        };
+        let Some(id) = id else {
+            return !open.is_empty();
+        };
+        if !fresh::reopen(desk, del, id) {
+            open.extend(begin(desk, channel, id));
+        }
         true
     }
 }
@@ -156,18 +170,150 @@ fn begin(desk: &mut Desk, channel: Channel, id: MessageId) -> Option<Pass> {
         desk.schedule.channels.of_mut(channel).insert(id, later);
         return None;
     };
-    let retry = channel.next_try(info.birth, desk.recent);
-    let is_dying = desk.recent > info.birth.saturating_add(desk.settings.lifetime);
-    let Some(job) = desk.jobs.open(id, channel, info.sender, retry, is_dying) else {
-        let queue = desk.schedule.channels.of_mut(channel);
-        queue.insert(id, desk.recent);
-        return None;
-    };
+    let job = desk
+        .jobs
+        .open(id, channel, info.sender, info.birth, desk.recent);
     Some(Pass {
         id,
         job,
         records: Records::new(BufReader::new(file), 0),
     })
+}
+
+/// Goes on reading. `None`: that was all of it.
+fn read(desk: &mut Desk, del: &mut Deliveries, channel: Channel, mut pass: Pass) -> Option<Pass> {
+    let (id, job) = (pass.id, pass.job);
+    let mut recipients = Vec::new();
+    let mut trouble = None;
+    let mut is_end = false;
+    for _ in 0..PIECE {
+        match pass.records.next_record() {
+            Ok(Some(record)) if record.letter == b'T' => recipients.push(Recipient {
+                at: record.at,
+                address: record.text,
+            }),
+            Ok(Some(record)) if record.letter == b'D' => {}
+            Ok(Some(_)) => {
+                trouble = Some(desk.about("unknown record type in ", channel.part(), id, "!"));
+            }
+            Ok(None) => is_end = true,
+            Err(_) => {
+                let text = "; will try again later";
+                trouble = Some(desk.about("trouble reading ", channel.part(), id, text));
+            }
+        }
+        if is_end || trouble.is_some() {
+            break;
+        }
+    }
+    spread(desk, del, job, recipients);
+    if !is_end && trouble.is_none() {
+        return Some(pass);
+    }
+    match trouble {
+        Some(text) => desk.log.warning(text),
+        None => {
+            if let Some(job) = desk.jobs.get_mut(job) {
+                job.is_read = true;
+            }
+        }
+    }
+    jobs::close(desk, job);
+    None
+}
+
+/// The destination of an address.
+fn destination(channel: Channel, address: &[u8]) -> Bytes {
+    match (channel, rsplit_once(address, b'@')) {
+        (Channel::Remote, Some((_, domain))) => lower(domain),
+        _ => Bytes::new(),
+    }
+}
+
+/// Puts recipients of a job in line at their destinations, as many in one delivery as may be.
+pub(crate) fn spread(
+    desk: &mut Desk,
+    del: &mut Deliveries,
+    job: JobNumber,
+    recipients: Vec<Recipient>,
+) {
+    let Some((channel, is_verp)) = desk
+        .jobs
+        .get(job)
+        .map(|j| (j.channel, comm::is_verp(&j.sender)))
+    else {
+        return;
+    };
+    let size = if channel == Channel::Remote && !is_verp && del.is_extended(channel) {
+        desk.destinations.recipients
+    } else {
+        1
+    };
+    let mut names: Vec<Bytes> = Vec::new();
+    let mut groups: HashMap<Bytes, Vec<Recipient>> = HashMap::new();
+    for recipient in recipients {
+        let name = destination(channel, &recipient.address);
+        let group = groups.entry(name.clone()).or_default();
+        if group.is_empty() {
+            names.push(name);
+        }
+        group.push(recipient);
+    }
+    for name in names {
+        if let Some(group) = groups.remove(&name) {
+            enqueue(desk, del, job, channel, &name, size, group);
+        }
+    }
+}
+
+/// Puts recipients of one destination in line.
+fn enqueue(
+    desk: &mut Desk,
+    del: &mut Deliveries,
+    job: JobNumber,
+    channel: Channel,
+    name: &[u8],
+    size: usize,
+    mut group: Vec<Recipient>,
+) {
+    let now = desk.recent;
+    let lanes = desk.lanes.of_mut(channel);
+    let dest = lanes.find(name, &desk.destinations);
+    let life = lanes.lifetime(dest).unwrap_or(desk.settings.lifetime);
+    let Some(state) = desk.jobs.get_mut(job) else {
+        return;
+    };
+    state.add(name, group.len());
+    let is_dying = now > state.birth.saturating_add(life);
+    if let Some((until, text)) = lanes.held(dest, now) {
+        if is_dying {
+            let (text, batch) = (
+                text.to_vec(),
+                Batch {
+                    job,
+                    recipients: group,
+                    is_dying,
+                },
+            );
+            state.is_tried = true;
+            return del.give_up(desk, &batch, &text);
+        }
+        return state.lacks_room(until);
+    }
+    if !lanes.has_room(dest, Some(job), now) {
+        state.lacks_room(now);
+        return lanes.release(dest, now);
+    }
+    while !group.is_empty() {
+        let rest = group.split_off(size.min(group.len()));
+        let batch = Batch {
+            job,
+            recipients: std::mem::replace(&mut group, rest),
+            is_dying,
+        };
+        desk.jobs.hold(job);
+        desk.lanes.of_mut(channel).push(dest, batch, now);
+    }
 }
 
 /// All recipients of a message are done with: tells the sender of those that failed, and removes it.
@@ -197,11 +343,59 @@ fn try_end(desk: &mut Desk, id: MessageId) -> bool {
             }
         }
     }
-    if !bounce::inject(desk, id) {
-        return false;
+    match desk.exists(Part::Bounce, id) {
+        Ok(true) => send_bounce(desk, id),
+        Ok(false) => remove(desk, id),
+        Err(_) => {
+            let text = desk.about("unable to stat ", Part::Bounce, id, "");
+            desk.log.warning(text);
+            false
+        }
     }
+}
+
+/// Gives the bounce of a message to a thread.
+fn send_bounce(desk: &mut Desk, id: MessageId) -> bool {
+    if !desk.workers.has_postman() {
+        let soon = desk.recent.saturating_add(1);
+        desk.schedule.done.insert(id, soon);
+        return true;
+    }
+    let Ok(info) = desk.info(id) else {
+        let text = desk.about("trouble reading ", Part::Info, id, "; will try again later");
+        desk.log.warning(text);
+        return false;
+    };
+    match bounce::letter(desk, id, &info.sender, None) {
+        Some(letter) => {
+            desk.workers.letter(letter);
+            true
+        }
+        None => drop_bounce(desk, id) && remove(desk, id),
+    }
+}
+
+/// The bounce of a message has been sent, or not.
+pub(crate) fn bounced(desk: &mut Desk, id: MessageId, fate: Fate) {
+    if !(bounce::tell(desk, id, fate) && drop_bounce(desk, id) && remove(desk, id)) {
+        let later = desk.clock.now().saturating_add(SYSTEM_FAILURE);
+        desk.schedule.done.insert(id, later);
+    }
+}
+
+fn drop_bounce(desk: &mut Desk, id: MessageId) -> bool {
+    let is_done = settle::unlink(desk, Part::Bounce, id).is_ok();
+    if !is_done {
+        let text = desk.about("unable to unlink ", Part::Bounce, id, "");
+        desk.log.warning(text);
+    }
+    is_done
+}
+
+/// Removes what names the message, and then the message.
+fn remove(desk: &mut Desk, id: MessageId) -> bool {
     desk.log.line(format!("end msg {id}"));
-    if desk.unlink(Part::Info, id).is_err() {
+    if settle::unlink(desk, Part::Info, id).is_err() {
         let text = desk.about(
             "unable to unlink ",
             Part::Info,
@@ -211,16 +405,22 @@ fn try_end(desk: &mut Desk, id: MessageId) -> bool {
         desk.log.warning(text);
         return false;
     }
-    let dir = desk.layout.dir(Part::Info, id);
-    desk.settle.dir(dir, desk.recent);
-    desk.settle.end(id, desk.recent);
+    desk.settle.end(id);
     true
 }
 
 /// Writes down when each message is to be tried again: the time of change of its recipients.
 pub(crate) fn finish(desk: &mut Desk) {
     for channel in BOTH {
-        while let Some((id, when)) = desk.schedule.channels.of_mut(channel).take() {
+        let mut all = desk.lanes.of_mut(channel).drain_waiting();
+        let queue = desk.schedule.channels.of_mut(channel);
+        all.extend(std::iter::from_fn(|| queue.take()));
+        let mut seen = HashSet::new();
+        for (id, when) in all {
+            // One that stands in todo has no such file.
+            if desk.fresh.knows(id) || !seen.insert(id) {
+                continue;
+            }
             let path = desk.layout.path(channel.part(), id);
             if desk.queue.set_times(&path, when, when).is_err() {
                 let text = desk.about(

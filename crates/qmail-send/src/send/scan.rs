@@ -135,7 +135,7 @@ impl Scan {
 
 /// Schedules a message that has been taken in before.
 pub(crate) fn add(desk: &mut Desk, id: MessageId) {
-    if desk.schedule.fresh.contains(&id) {
+    if desk.schedule.fresh.contains(&id) || desk.fresh.knows(id) {
         return;
     }
     if let Err(part) = try_add(desk, id) {

@@ -1,80 +1,85 @@
-//! Making what has happened durable, a second's worth at a time.
+//! Making what has happened durable, a moment's worth at a time, by the thread for the disk.
 //!
 //! A recipient that is done with is marked on disk at once, and files that are done with are removed at once; both are
-//! made durable together, at most a second later: a power cut in between delivers again, but nothing is lost. The
-//! message itself is the last to go, and only after the removal of everything that names it is durable: no power cut
-//! can leave recipients without a message.
+//! made durable together, shortly after: a power cut in between delivers again, but nothing is lost. The message
+//! itself is the last to go, and only after the removal of everything that names it is durable: no power cut can
+//! leave an envelope whose number another message has taken over.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base::Bytes;
-use queue::names::MessageId;
+use queue::names::{MessageId, Part};
+use sys::Dir;
 
 use super::channel::Channel;
 use super::cleaner::{self, Request};
 use super::desk::Desk;
 use super::plan::Plan;
+use super::workers::Chore;
 
-/// How long something may stay unsettled, seconds.
-const SECONDS: i64 = 1;
-/// How much may gather.
+/// How long something may stay unsettled.
+const PAUSE: Duration = Duration::from_millis(400);
+/// Files that are held open.
 const LIMIT: usize = 64;
 
 /// What is not durable yet.
 #[derive(Debug, Default)]
-pub(crate) struct Settle {
+pub(crate) struct Unsettled {
     /// recipient files with new marks, held open
     marked: Vec<(Channel, MessageId, File)>,
     /// directories that lost names
     dirs: BTreeSet<Bytes>,
     /// messages that have ended
     ended: Vec<MessageId>,
-    since: Option<i64>,
+}
+
+/// What has become durable, or not.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    /// messages that may go
+    ended: Vec<MessageId>,
+    /// recipient files whose marks may be lost
+    lost: Vec<(Channel, MessageId)>,
+    /// directories whose removals may be lost
+    lost_dirs: Vec<Bytes>,
+}
+
+/// What gathers.
+#[derive(Debug, Default)]
+pub(crate) struct Settle {
+    list: Unsettled,
+    since: Option<Instant>,
 }
 
 impl Settle {
-    fn begin(&mut self, now: i64) {
-        self.since.get_or_insert(now);
-    }
-
     /// A name in `dir` is gone.
-    pub(crate) fn dir(&mut self, dir: Bytes, now: i64) {
-        self.dirs.insert(dir);
-        self.begin(now);
+    pub(crate) fn dir(&mut self, dir: Bytes) {
+        self.list.dirs.insert(dir);
+        self.since.get_or_insert_with(Instant::now);
     }
 
     /// Nothing names the message any more.
-    pub(crate) fn end(&mut self, id: MessageId, now: i64) {
-        self.ended.push(id);
-        self.begin(now);
+    pub(crate) fn end(&mut self, id: MessageId) {
+        self.list.ended.push(id);
+        self.since.get_or_insert_with(Instant::now);
     }
 
-    /// The marks of a file do not matter any more: it has been removed.
-    pub(crate) fn forget(&mut self, channel: Channel, id: MessageId) {
-        self.marked.retain(|(c, i, _)| (*c, *i) != (channel, id));
-    }
-
-    fn is_due(&self, now: i64) -> bool {
-        self.since.is_some_and(|since| {
-            // Also when the clock was set back.
-            now >= since.saturating_add(SECONDS) || now < since
-        }) || self.marked.len() >= LIMIT
-            || self.ended.len() >= LIMIT
+    fn left(&self) -> Option<Duration> {
+        let since = self.since?;
+        if self.list.marked.len() >= LIMIT {
+            return Some(Duration::ZERO);
+        }
+        Some(PAUSE.saturating_sub(since.elapsed()))
     }
 
     /// Asks for a turn when there is something to settle.
-    pub(crate) fn prepare(&self, now: i64, is_idle: bool, plan: &mut Plan) {
-        if self.since.is_none() {
-            return;
-        }
-        if self.is_due(now) || (is_idle && !plan.is_at_once()) {
-            plan.at_once();
-        } else {
-            plan.soon(Duration::from_secs(SECONDS.unsigned_abs()));
+    pub(crate) fn prepare(&self, plan: &mut Plan) {
+        if let Some(left) = self.left() {
+            plan.soon(left);
         }
     }
 }
@@ -84,21 +89,20 @@ impl Settle {
 /// # Errors
 /// The mark could not be written: this recipient may get the message again.
 pub(crate) fn mark(desk: &mut Desk, channel: Channel, id: MessageId, at: u64) -> io::Result<()> {
-    let held = desk
-        .settle
-        .marked
+    let marked = &desk.settle.list.marked;
+    let held = marked
         .iter()
         .position(|(c, i, _)| (*c, *i) == (channel, id));
     let place = match held {
         Some(place) => place,
         None => {
             let file = desk.open_update(channel.part(), id)?;
-            desk.settle.marked.push((channel, id, file));
-            desk.settle.marked.len() - 1
+            desk.settle.list.marked.push((channel, id, file));
+            desk.settle.list.marked.len() - 1
         }
     };
-    desk.settle.begin(desk.recent);
-    let Some((_, _, file)) = desk.settle.marked.get(place) else {
+    desk.settle.since.get_or_insert_with(Instant::now);
+    let Some((_, _, file)) = desk.settle.list.marked.get(place) else {
         return Ok(());
     };
     let mut letter = [0];
@@ -109,42 +113,80 @@ pub(crate) fn mark(desk: &mut Desk, channel: Channel, id: MessageId, at: u64) ->
     file.write_all_at(b"D", at)
 }
 
-/// Settles when it is time to, or when there is nothing else to do.
-pub(crate) fn act(desk: &mut Desk, is_idle: bool) {
-    if desk.settle.is_due(desk.recent) || (is_idle && desk.settle.since.is_some()) {
+/// The marks of a file do not matter any more: it has been removed.
+pub(crate) fn forget(desk: &mut Desk, channel: Channel, id: MessageId) {
+    let marked = &mut desk.settle.list.marked;
+    marked.retain(|(c, i, _)| (*c, *i) != (channel, id));
+}
+
+/// Has things settled when it is time to.
+pub(crate) fn act(desk: &mut Desk) {
+    if desk.settle.left().is_some_and(|left| left.is_zero()) {
         now(desk);
     }
 }
 
-/// Settles everything.
-pub(crate) fn now(desk: &mut Desk) {
-    let Settle {
-        marked,
-        dirs,
-        ended,
-        ..
-    } = std::mem::take(&mut desk.settle);
-    for (_, _, file) in &marked {
+/// Has everything settled. `false`: there is nothing.
+pub(crate) fn now(desk: &mut Desk) -> bool {
+    if desk.settle.since.take().is_none() {
+        return false;
+    }
+    let list = std::mem::take(&mut desk.settle.list);
+    desk.workers.chore(Chore::Settle(list));
+    true
+}
+
+/// In the thread for the disk.
+pub(crate) fn settle(queue: &Dir, list: Unsettled) -> Settled {
+    for (_, _, file) in &list.marked {
         sys::dir::start_sync(file);
     }
-    for (channel, id, file) in &marked {
-        if sys::dir::sync(file).is_err() {
-            let text = desk.about("trouble fsyncing ", channel.part(), *id, "");
-            desk.log.warning(text);
-        }
+    let lost = list
+        .marked
+        .iter()
+        .filter(|(_, _, file)| sys::dir::sync(file).is_err())
+        .map(|(channel, id, _)| (*channel, *id))
+        .collect();
+    let lost_dirs: Vec<Bytes> = list
+        .dirs
+        .into_iter()
+        .filter(|dir| queue.open_dir(dir).and_then(|d| d.sync()).is_err())
+        .collect();
+    // If in doubt the message stays: nothing names it, so the sweep will find it.
+    let ended = if lost_dirs.is_empty() {
+        list.ended
+    } else {
+        Vec::new()
+    };
+    Settled {
+        ended,
+        lost,
+        lost_dirs,
     }
-    let mut are_durable = true;
-    for dir in dirs {
-        if desk.queue.open_dir(&dir).and_then(|d| d.sync()).is_err() {
-            are_durable = false;
-            desk.log
-                .warning([b"trouble fsyncing ", dir.as_slice()].concat());
-        }
+}
+
+/// Back in the loop: says what went wrong, and lets the messages go that have ended.
+pub(crate) fn settled(desk: &mut Desk, settled: Settled) {
+    for (channel, id) in settled.lost {
+        let text = desk.about("trouble fsyncing ", channel.part(), id, "");
+        desk.log.warning(text);
     }
-    for id in ended {
-        // If in doubt the message stays: nothing names it, so the sweep will find it.
-        if are_durable {
-            cleaner::remove(desk, Request::Message, id);
-        }
+    for dir in settled.lost_dirs {
+        desk.log
+            .warning([b"trouble fsyncing ", dir.as_slice()].concat());
     }
+    for id in settled.ended {
+        cleaner::remove(desk, Request::Message, id);
+    }
+}
+
+/// Removes a part of a message, with a note to make that durable.
+///
+/// # Errors
+/// It is still there.
+pub(crate) fn unlink(desk: &mut Desk, part: Part, id: MessageId) -> io::Result<()> {
+    desk.unlink(part, id)?;
+    let dir = desk.layout.dir(part, id);
+    desk.settle.dir(dir);
+    Ok(())
 }

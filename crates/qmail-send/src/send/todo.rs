@@ -1,29 +1,39 @@
-//! Taking new messages in: each envelope in todo becomes info, local and remote, durably, and only then goes.
-//!
-//! A turn takes a limited number of messages, so that deliveries go on however much new mail there is; their files are
-//! flushed together.
+//! Finding new messages: todo is looked through when the trigger is pulled, a piece at a time, and what is there is
+//! served from there (see `fresh`).
 
-mod take;
+pub(crate) mod take;
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::time::{Duration, Instant};
 
 use queue::names::{MessageId, Part};
 
+use super::SYSTEM_FAILURE;
+use super::channel::Channel;
+use super::del::Deliveries;
 use super::desk::Desk;
+use super::fresh;
 use super::plan::{Plan, Ticket};
 use super::scan::{Step, Walk};
-use super::{SYSTEM_FAILURE, channel::BOTH};
-use take::Taken;
 
 /// todo is looked at this often without being asked to, seconds.
 const EVERY: i64 = 1_500;
-/// Messages taken in one turn.
-const BATCH: usize = 16;
 /// Names looked at in one turn.
-const STEPS: usize = 200;
+const STEPS: usize = 2_000;
+/// Messages taken in one turn, and when nothing local could start anyway.
+const BATCH: usize = 32;
+const SMALL_BATCH: usize = 8;
+/// How long taking messages in may last in one turn.
+const SLICE: Duration = Duration::from_millis(4);
 /// Bytes of a full pipe: what is read off the trigger before it is opened again.
 const PIPE: usize = 64 * 1024;
+/// The rest after a look is so many times as long as passing over the names known before took, at the most
+/// `REST_LIMIT`.
+const REST: u32 = 8;
+const REST_LIMIT: Duration = Duration::from_secs(2);
+/// A look that is this short needs no rest.
+const SHORT: Duration = Duration::from_millis(5);
 
 /// The intake.
 #[derive(Debug)]
@@ -33,6 +43,10 @@ pub(crate) struct Todo {
     walk: Option<Walk>,
     /// the next look that nobody asks for
     next: i64,
+    /// how long this look has taken, the messages that it found aside
+    effort: Duration,
+    /// no look before this
+    rest_until: Instant,
     /// messages that could not be taken in, and when to try again
     later: HashMap<MessageId, i64>,
 }
@@ -45,6 +59,8 @@ impl Todo {
             ticket: None,
             walk: None,
             next: desk.recent,
+            effort: Duration::ZERO,
+            rest_until: Instant::now(),
             later: HashMap::new(),
         };
         todo.set_trigger(desk);
@@ -74,25 +90,31 @@ impl Todo {
         if desk.is_stopping {
             return;
         }
-        match &self.walk {
-            Some(walk) => plan.wake_at(walk.due().max(desk.recent)),
-            None => {
-                self.ticket = self.trigger.as_ref().map(|fd| plan.readable(fd));
-                plan.wake_at(self.next);
-            }
+        if let Some(walk) = &self.walk {
+            plan.wake_at(walk.due().max(desk.recent));
+            return;
+        }
+        let rest = self.rest_until.saturating_duration_since(Instant::now());
+        if rest.is_zero() {
+            self.ticket = self.trigger.as_ref().map(|fd| plan.readable(fd));
+            plan.wake_at(self.next);
+        } else {
+            plan.soon(rest);
         }
     }
 
-    pub(crate) fn act(&mut self, desk: &mut Desk, plan: &Plan) {
-        if desk.is_stopping {
+    pub(crate) fn act(&mut self, desk: &mut Desk, del: &mut Deliveries, plan: &Plan) {
+        if desk.is_stopping || del.is_about_to_start(desk.recent) {
             return;
         }
         if self.walk.is_none() {
-            if desk.recent < self.next && !plan.is_ready(self.ticket) {
+            let is_due = desk.recent >= self.next && Instant::now() >= self.rest_until;
+            if !is_due && !plan.is_ready(self.ticket) {
                 return;
             }
             self.set_trigger(desk);
             self.walk = Some(Walk::new(desk.layout.dirs(Part::Todo)));
+            self.effort = Duration::ZERO;
             self.next = desk.recent.saturating_add(EVERY);
             self.later.retain(|_, when| *when > desk.recent);
             // The next look takes up what had to wait.
@@ -100,63 +122,55 @@ impl Todo {
                 self.next = self.next.min(*first);
             }
         }
-        let batch = self.gather(desk);
-        self.take(desk, batch);
+        self.look(desk, del);
     }
 
-    /// The next messages to take in.
-    fn gather(&mut self, desk: &mut Desk) -> Vec<MessageId> {
-        let mut batch = Vec::new();
+    /// Goes on looking.
+    fn look(&mut self, desk: &mut Desk, del: &mut Deliveries) {
+        let start = Instant::now();
+        let mut taking = Duration::ZERO;
+        let is_hungry = desk.lanes.of(Channel::Local).is_hungry(desk.recent);
+        let mut left = if is_hungry { BATCH } else { SMALL_BATCH };
         for _ in 0..STEPS {
             let Some(walk) = &mut self.walk else { break };
             match walk.step(desk) {
-                Step::Found(id) if self.later.contains_key(&id) => {}
-                Step::Found(id) => batch.push(id),
+                Step::Found(id) if self.later.contains_key(&id) || desk.fresh.knows(id) => {}
+                Step::Found(id) => {
+                    let before = Instant::now();
+                    self.take(desk, del, id);
+                    taking += before.elapsed();
+                    left -= 1;
+                    if left == 0 || taking > SLICE {
+                        break;
+                    }
+                }
                 Step::Nothing => {}
                 Step::Pause => break,
                 Step::End => self.walk = None,
             }
-            if batch.len() >= BATCH {
-                break;
-            }
         }
-        batch
-    }
-
-    /// Takes messages in together.
-    fn take(&mut self, desk: &mut Desk, batch: Vec<MessageId>) {
-        let mut taken: Vec<Taken> = Vec::new();
-        for id in batch {
-            match Taken::read(desk, id) {
-                Ok(Some(message)) => taken.push(message),
-                Ok(None) => {}
-                Err(text) => self.put_off(desk, id, &text),
-            }
-        }
-        for (id, done) in take::settle(desk, taken) {
-            match done {
-                Ok(channels) => {
-                    desk.schedule.note_fresh(id);
-                    for channel in BOTH.into_iter().filter(|c| channels.contains(c)) {
-                        let queue = desk.schedule.channels.of_mut(channel);
-                        queue.insert(id, desk.recent);
-                    }
-                    if channels.is_empty() {
-                        desk.schedule.done.insert(id, desk.recent);
-                    }
-                }
-                Err(text) => self.put_off(desk, id, &text),
-            }
+        self.effort += start.elapsed().saturating_sub(taking);
+        if self.walk.is_none() && self.effort > SHORT {
+            self.rest_until = Instant::now() + (self.effort * REST).min(REST_LIMIT);
         }
     }
 
-    /// A message that cannot be taken in now must not be tried again with each new one.
-    fn put_off(&mut self, desk: &mut Desk, id: MessageId, text: &[u8]) {
-        if !text.is_empty() {
-            desk.log.warning(text);
+    /// A message that has not been seen before.
+    fn take(&mut self, desk: &mut Desk, del: &mut Deliveries, id: MessageId) {
+        match take::first(desk, id) {
+            Ok(Some(envelope)) => {
+                desk.log.line(format!("new msg {id}"));
+                desk.log.line(&envelope.line);
+                fresh::open(desk, del, id, envelope);
+            }
+            Ok(None) => {}
+            // A message that cannot be taken in now must not be tried again with each new one.
+            Err(text) => {
+                desk.log.warning(text);
+                let when = desk.recent.saturating_add(SYSTEM_FAILURE);
+                self.later.insert(id, when);
+                self.next = self.next.min(when);
+            }
         }
-        let when = desk.recent.saturating_add(SYSTEM_FAILURE);
-        self.later.insert(id, when);
-        self.next = self.next.min(when);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use kit::Home;
 use sys::process::End;
@@ -217,8 +218,16 @@ fn a_failure_that_cannot_be_noted_is_not_a_failure_yet() {
     let home = Home::new("damage-bounce");
     catch_bounces(&home);
     fs::remove_dir(home.join("queue/bounce")).unwrap();
-    let mut office = Office::open(&home, |_| report("Dno\n"));
+    let tries = AtomicU32::new(0);
+    let mut office = Office::open(&home, move |_| {
+        let is_first = tries.fetch_add(1, Ordering::Relaxed) == 0;
+        report(if is_first { "Zlater\n" } else { "Dno\n" })
+    });
     let id = put(&home, "s@x", &["a@host.test"], "m\n");
+    kit::eventually("deferred", || {
+        home.queue("local").len() == 1 && home.queue("todo").is_empty()
+    });
+    office.signal(Signal::SIGALRM);
     office.await_log("alert: unable to append to bounce message; will try again later\n");
     office.serve(&home, "s@x", &[], "m");
     fs::create_dir(home.join("queue/bounce")).unwrap();

@@ -1,0 +1,114 @@
+//! Making the classic files of a message that was served from todo: info, local, remote, bounce; many at a time.
+//!
+//! They are durable, with their names, when this is done; until the envelope in todo is removed after that, they do not
+//! count, and whoever takes the envelope up again discards them.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+
+use base::Bytes;
+use queue::names::{Layout, MessageId, Part};
+use queue::record::record;
+use sys::Dir;
+
+/// What is to be written of one message.
+#[derive(Debug)]
+pub(crate) struct Conversion {
+    pub(crate) id: MessageId,
+    pub(crate) sender: Bytes,
+    /// when the message came: the time of change of info
+    pub(crate) birth: i64,
+    /// recipients with their marks, and when to try them again: the time of change of their file
+    pub(crate) recipients: Vec<(Part, Bytes, i64)>,
+    /// what to tell the sender; may be empty
+    pub(crate) bounce: Bytes,
+}
+
+/// Removes what is made of an envelope. The error is the part that could not be removed.
+pub(crate) fn discard(queue: &Dir, layout: Layout, id: MessageId) -> Result<(), Part> {
+    for part in [Part::Local, Part::Remote, Part::Info, Part::Bounce] {
+        match queue.unlink(&layout.path(part, id)) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(part),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Files of one message that are written and not durable.
+type Written = io::Result<Vec<(Part, File)>>;
+
+/// Does all of them; the error begins with what failed.
+pub(crate) fn all(
+    queue: &Dir,
+    layout: Layout,
+    list: Vec<Conversion>,
+) -> Vec<(MessageId, Result<(), &'static str>)> {
+    let written: Vec<(MessageId, Written)> = list
+        .iter()
+        .map(|c| (c.id, write(queue, layout, c)))
+        .collect();
+    let mut dirs = BTreeSet::new();
+    for (id, files) in &written {
+        for (part, file) in files.iter().flatten() {
+            sys::dir::start_sync(file);
+            dirs.insert(layout.dir(*part, *id));
+        }
+    }
+    let results: Vec<_> = written
+        .into_iter()
+        .map(|(id, files)| {
+            let done = match files {
+                Err(_) => Err("trouble writing to info of todo/"),
+                Ok(files) if files.iter().any(|(_, f)| sys::dir::sync(f).is_err()) => {
+                    Err("trouble fsyncing info of todo/")
+                }
+                Ok(_) => Ok(()),
+            };
+            (id, done)
+        })
+        .collect();
+    let lost: BTreeSet<Bytes> = dirs
+        .into_iter()
+        .filter(|dir| queue.open_dir(dir).and_then(|d| d.sync()).is_err())
+        .collect();
+    results
+        .into_iter()
+        .map(|(id, mut done)| {
+            if !lost.is_empty() && done.is_ok() {
+                done = Err("trouble fsyncing directories of todo/");
+            }
+            if done.is_err() {
+                let _ = discard(queue, layout, id);
+            }
+            (id, done)
+        })
+        .collect()
+}
+
+/// Writes the files of one message; none stays if it fails.
+fn write(queue: &Dir, layout: Layout, c: &Conversion) -> Written {
+    let info = record(b'F', &c.sender);
+    let mut files = vec![(Part::Info, info.as_slice(), c.birth)];
+    for (part, text, when) in &c.recipients {
+        files.push((*part, text, *when));
+    }
+    if !c.bounce.is_empty() {
+        files.push((Part::Bounce, &c.bounce, c.birth));
+    }
+    let made: Written = files
+        .into_iter()
+        .map(|(part, text, when)| {
+            let path = layout.path(part, c.id);
+            let mut file = queue.create_new(&path, 0o600)?;
+            file.write_all(text)?;
+            queue.set_times(&path, when, when)?;
+            Ok((part, file))
+        })
+        .collect();
+    if made.is_err() {
+        let _ = discard(queue, layout, c.id);
+    }
+    made
+}
