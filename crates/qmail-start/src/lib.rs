@@ -2,16 +2,21 @@
 //!
 //! Programs   qmail-start(8) qmail-lspawn(8)
 //! Runs as    root (or one ordinary user for everything: single-uid mode)
-//! Reads      queue/mess, users/cdb, the answers of bin/qmail-getpw; /etc/passwd and /etc/group for the suite's users
-//! Writes     nothing
-//! May use    base control queue recipient sys
+//! Reads      queue/mess, control/localexec, users/cdb, the answers of bin/qmail-getpw; /etc/passwd and /etc/group for the suite's users
+//! Writes     the recipients' maildirs and mboxes, as they
+//! May use    base control qmail-local queue recipient sys
 //! Source     qmail-start(8), qmail-lspawn(8), qmail-users(5); exit codes of a report (qmail-lspawn)
 
-mod delivery;
+mod job;
+mod letter;
 mod lookup;
 mod lspawn;
+mod pool;
+mod program;
 mod qlx;
 mod start;
+mod version;
+mod worker;
 
 pub use lspawn::lspawn;
 pub use start::start;

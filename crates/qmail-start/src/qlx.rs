@@ -49,6 +49,15 @@ pub(crate) fn report(end: End, output: &[u8]) -> Bytes {
     fixed.as_bytes().to_vec()
 }
 
+/// The report of a delivery whose worker ended without an answer. Nothing that a worker can do makes this a success.
+pub(crate) fn lost(end: End) -> Bytes {
+    let known = [USAGE, ROOT, SYSTEM];
+    match end {
+        End::Exit(code) if known.contains(&code) => report(end, b""),
+        _ => b"Zqmail-local crashed.\n".to_vec(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +73,10 @@ mod tests {
             };
             assert_eq!(letter(code), Some(want), "{code}");
         }
+        for code in 0..=255 {
+            assert_eq!(lost(End::Exit(code)).first(), Some(&b'Z'), "{code}");
+        }
+        assert_eq!(lost(End::Signal(9)), b"Zqmail-local crashed.\n");
         assert_eq!(report(End::Signal(9), b"said"), b"Zqmail-local crashed.\n");
         assert_eq!(report(End::Exit(100), b"said\n"), b"Dsaid\n");
         assert_eq!(report(End::Exit(0), b""), b"K");

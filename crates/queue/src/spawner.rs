@@ -123,7 +123,10 @@ pub trait Deliver {
         sender: &[u8],
         recipient: &[u8],
         at: usize,
-    ) -> Result<u32, Bytes>;
+    ) -> Result<u32, Bytes> {
+        let _ = (message, report, sender, recipient, at);
+        Err(b"ZInternal error: nothing to start. (#4.3.5)\n".to_vec())
+    }
 
     /// Starts the program for several recipients. Without `batch`, there is one.
     ///
@@ -501,7 +504,8 @@ pub fn run(deliver: impl Deliver) -> Result<(), Die> {
         match spawner.turn() {
             Ok(true) => {}
             Ok(false) => return Ok(()),
-            Err(e) if e.kind() == ErrorKind::Interrupted => sys::signal::woken(),
+            // The next wait will see that a signal came, and end at once.
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(_) => std::thread::sleep(REST),
         }
     }
