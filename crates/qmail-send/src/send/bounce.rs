@@ -240,7 +240,6 @@ impl Letter {
         let Ok(mut submission) = Submission::open() else {
             return Fate::NotStarted;
         };
-        let qp = submission.pid();
         submission.write(&self.opening);
         match &self.failures {
             Some(text) => submission.write(text),
@@ -251,7 +250,7 @@ impl Letter {
         submission.sender(self.from);
         submission.recipient(&self.to);
         if submission.close() == Outcome::Queued {
-            Fate::Sent(qp)
+            Fate::Sent(submission.pid())
         } else {
             Fate::Refused
         }
