@@ -8,7 +8,7 @@
 //! Source     qmail-queue(8), qmail-queued(8); docs/architecture.md, docs/decisions/0003-queue-service.md
 //!
 //! qmail-queue's exit code is the answer (`queue::intake::Fault`); nothing is printed, because the caller is not to be
-//! told more. qmail-queued runs threads, the only program of the suite that does, and so it never forks.
+//! told more. qmail-queued runs threads, and so it never forks.
 
 mod input;
 mod queued;

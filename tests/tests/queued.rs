@@ -1,0 +1,133 @@
+//! The post office with the queue service: every way in goes through it, and nothing else changes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+use std::fs;
+use std::time::Duration;
+
+use kit::Daemon;
+use kit::office::{Office, wait_for};
+use kit::smtp::Client;
+use sys::process::End;
+
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Numbers below this are process ids.
+const FIRST: u64 = 1 << 22;
+
+/// Starts the service of an office and waits for its socket.
+fn serve(office: &Office) -> Daemon {
+    let program = office.home.join("bin/qmail-queued");
+    fs::copy(kit::program("qmail-queued"), &program)
+        .unwrap_or_else(|e| panic!("{e}: build the workspace first"));
+    fs::create_dir_all(office.home.join("run/queue")).unwrap();
+    office.give();
+    let service = office
+        .run("qmail-queued")
+        .start(office.home.join("log-queued"));
+    let socket = office.home.join("run/queue/socket");
+    kit::eventually("a socket", || socket.exists());
+    service
+}
+
+/// The number in the line that says which way a message took into the queue.
+fn number(mail: &[u8]) -> u64 {
+    let text = String::from_utf8_lossy(mail);
+    let line = text
+        .lines()
+        .find(|l| l.starts_with("Received: (qmail "))
+        .unwrap();
+    line.split(' ').nth(2).unwrap().parse().unwrap()
+}
+
+#[test]
+fn all_ways_in_lead_through_the_service() {
+    let mut office = Office::new("queued");
+    office.home.write("bob/.qmail-on", "&alice@host.test\n");
+    let mut service = serve(&office);
+    office.start_send();
+    office.start_smtpd(true, 10);
+
+    let mut client = Client::connect(office.smtp());
+    client.say("HELO there.test");
+    for to in ["alice@host.test", "bob-on@host.test"] {
+        assert_eq!(
+            client.mail("ann@example.org", &[to], b"Subject: x\n\nx\n"),
+            250
+        );
+    }
+    // The relay takes what has no mailbox, and a bounce goes to alice.
+    let inject = office
+        .run("qmail-inject")
+        .args(["-falice@host.test", "nobody@host.test"])
+        .stdin("Subject: lost\n\nx\n")
+        .output();
+    assert_eq!(inject.code(), 0, "{}", inject.err_text());
+    wait_for(&office, "alice/Maildir", 3);
+    office.drain(PATIENCE);
+    let mails = office.mails("alice/Maildir");
+    assert_eq!(mails.len(), 3);
+    for mail in &mails {
+        assert!(number(mail) >= FIRST, "{}", String::from_utf8_lossy(mail));
+    }
+    let log = office.log("log-send");
+    let qp: Vec<u64> = log
+        .lines()
+        .filter_map(|l| l.split(" qp ").nth(1)?.split(' ').next()?.parse().ok())
+        .collect();
+    // Four messages and a bounce of the fifth; the bounce is named twice.
+    assert!(qp.len() >= 5 && qp.iter().all(|n| *n >= FIRST), "{log}");
+    assert_eq!(service.stop(), End::Exit(0));
+
+    // The same without it.
+    assert_eq!(
+        client.mail("ann@example.org", &["alice@host.test"], b"y\n"),
+        250
+    );
+    wait_for(&office, "alice/Maildir", 4);
+    assert_eq!(office.stop(), Some(End::Exit(0)));
+    let classic = |m: &Vec<u8>| number(m) < FIRST;
+    assert_eq!(
+        office
+            .mails("alice/Maildir")
+            .iter()
+            .filter(|m| classic(m))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_session_in_the_middle_of_a_message_holds_nothing() {
+    let mut office = Office::new("queued-idle");
+    let mut service = serve(&office);
+    office.start_smtpd(true, 10);
+    let sockets = |pid: u32| {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+        let links = open.filter_map(|e| fs::read_link(e.path()).ok());
+        links
+            .filter(|l| l.to_string_lossy().starts_with("socket:"))
+            .count()
+    };
+    let mut client = Client::connect(office.smtp());
+    for line in [
+        "HELO there.test",
+        "MAIL FROM:<a@b.test>",
+        "RCPT TO:<alice@host.test>",
+        "DATA",
+    ] {
+        client.say(line);
+    }
+    assert!(client.send(b"Subject: x\r\n\r\nhalf of it\r\n"));
+    assert_eq!(sockets(service.pid()), 1, "the listening one");
+    assert!(client.send(b".\r\n"));
+    assert_eq!(client.reply().code, 250);
+    kit::eventually("one socket again", || sockets(service.pid()) == 1);
+    assert_eq!(office.home.queue("todo").len(), 1);
+    assert_eq!(service.stop(), End::Exit(0));
+}
