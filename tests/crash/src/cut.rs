@@ -30,6 +30,8 @@ pub struct Plan {
     pub states: usize,
     /// random subsets per point of the log
     pub subsets: u64,
+    /// workloads, each recorded anew
+    pub rounds: usize,
 }
 
 /// What was found.
@@ -55,8 +57,10 @@ pub struct Figures {
     pub twice: usize,
     /// copies found in all
     pub copies: usize,
-    /// flushes of the whole workload
+    /// flushes of the workloads, from submission to an empty queue
     pub flushes: usize,
+    /// messages of the workloads
+    pub mails: usize,
     /// the first findings, in words
     pub findings: Vec<String>,
 }
@@ -301,7 +305,7 @@ fn judge(
     said
 }
 
-/// Records one workload and tries the states.
+/// Records workloads and tries the states of each.
 ///
 /// # Errors
 /// The machine cannot do it, or the workload itself failed.
@@ -312,15 +316,22 @@ pub fn run(plan: &Plan, suite: &Suite, mount: &Path) -> io::Result<Figures> {
         suite,
         fuse: &fuse,
     };
+    let mut figures = Figures::default();
+    for _ in 0..plan.rounds {
+        round(&place, &mut figures)?;
+    }
+    Ok(figures)
+}
+
+fn round(place: &Place<'_>, figures: &mut Figures) -> io::Result<()> {
+    let plan = place.plan;
     let mails = mails(plan.mails);
-    let (base, events) = record(&place, &mails)?;
-    let mut figures = Figures {
-        flushes: events
-            .iter()
-            .filter(|e| matches!(e, Event::Flush { .. }))
-            .count(),
-        ..Figures::default()
-    };
+    let (base, events) = record(place, &mails)?;
+    figures.mails += mails.len();
+    figures.flushes += events
+        .iter()
+        .filter(|e| matches!(e, Event::Flush { .. }))
+        .count();
     let chosen = choose(plan, &base, &events);
     let mut player = Player::new(&base, &events);
     for (cut, newest) in chosen {
@@ -342,7 +353,7 @@ pub fn run(plan: &Plan, suite: &Suite, mount: &Path) -> io::Result<Figures> {
         figures.newest += usize::from(newest);
         let said = if place.mount(&disks) {
             let before = figures.lost;
-            let said = judge(&place, &mails, &acknowledged, &mut figures);
+            let said = judge(place, &mails, &acknowledged, figures);
             figures.newest_lost += usize::from(newest && figures.lost > before);
             place.unmount()?;
             said
@@ -362,5 +373,5 @@ pub fn run(plan: &Plan, suite: &Suite, mount: &Path) -> io::Result<Figures> {
             ));
         }
     }
-    Ok(figures)
+    Ok(())
 }

@@ -23,6 +23,15 @@ const ERRORS: [&str; 9] = [
     "ENOSPC", "EIO", "EMFILE", "ENFILE", "ENOMEM", "EDQUOT", "EROFS", "EINTR", "EACCES",
 ];
 
+/// Where files end for a short write, bytes.
+const LIMITS: [u32; 24] = [
+    0, 1, 7, 33, 64, 100, 128, 200, 256, 300, 400, 512, 700, 1000, 1500, 2000, 3000, 4095, 4096,
+    4097, 8192, 16384, 20000, 24000,
+];
+
+/// Names the variable that holds one fault, as a finding says it: only that one is tried, and its trace is shown.
+const ONE: &str = "CRASH_FAULT";
+
 /// How long one case may take to be drained after the restart.
 const DRAIN: Duration = Duration::from_secs(20);
 /// How long nothing need happen before a case counts as settled.
@@ -184,11 +193,12 @@ pub struct Bench {
 type Fault = String;
 
 impl Bench {
-    /// Makes the home with a wrapper in the place of every program.
+    /// Makes the home with a wrapper in the place of the story's program.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn new(bin: &Path) -> io::Result<Bench> {
+    pub fn new(bin: &Path, story: &Story) -> io::Result<Bench> {
+        let program = story.program;
         let sink = Sink::start()?;
         let suite = Suite::ours("kill", bin, sink.port)?;
         let arm = suite.scratch.join("arm");
@@ -196,25 +206,19 @@ impl Bench {
         fs::create_dir(&arm)?;
         fs::set_permissions(&arm, fs::Permissions::from_mode(0o777))?;
         fs::create_dir(&real)?;
-        for story in STORIES {
-            let program = story.program;
-            let path = suite.home.join("bin").join(program);
-            let moved = real.join(program);
-            if moved.exists() {
-                continue;
-            }
-            fs::rename(&path, &moved)?;
-            // The first one that comes takes the fault.
-            let script = format!(
-                "#!/bin/sh\nif [ -e {a}/{program} ] && mv {a}/{program} {a}/taken 2>/dev/null; then\n\
-                 read -r options < {a}/taken\n\
-                 exec strace -D -f -q -s 0 -o {a}/trace $options {r} \"$@\"\nfi\nexec {r} \"$@\"\n",
-                a = arm.display(),
-                r = moved.display()
-            );
-            fs::write(&path, script)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-        }
+        let path = suite.home.join("bin").join(program);
+        let moved = real.join(program);
+        fs::rename(&path, &moved)?;
+        // The first one that comes takes the fault. No other program has a shell in front of it.
+        let script = format!(
+            "#!/bin/sh\nif [ -e {a}/{program} ] && mv {a}/{program} {a}/taken 2>/dev/null; then\n\
+             read -r options < {a}/taken\n\
+             exec $options {r} \"$@\"\nfi\nexec {r} \"$@\"\n",
+            a = arm.display(),
+            r = moved.display()
+        );
+        fs::write(&path, script)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         suite.make_queue()?;
         suite.make_mailboxes()?;
         Ok(Bench {
@@ -232,7 +236,13 @@ impl Bench {
     }
 
     fn arm(&self, program: &str, fault: &str) -> io::Result<()> {
-        fs::write(self.arm.join(program), format!("{fault}\n"))
+        let command = if fault.starts_with("prlimit") {
+            format!("{fault}\n")
+        } else {
+            let trace = self.arm.join("trace");
+            format!("strace -D -f -q -s 0 -o {} {fault}\n", trace.display())
+        };
+        fs::write(self.arm.join(program), command)
     }
 
     /// Nothing of an earlier case is left: no message, no litter, no memory of dead hosts.
@@ -258,9 +268,12 @@ impl Bench {
         String::from_utf8_lossy(&fs::read(self.arm.join("trace")).unwrap_or_default()).into_owned()
     }
 
+    /// Whether the fault was seen. A limit leaves no trace: there it is enough that the program ran.
     fn happened(&self) -> bool {
         let trace = self.trace();
-        trace.contains("killed by SIGKILL") || trace.contains("(INJECTED)")
+        trace.contains("killed by SIGKILL")
+            || trace.contains("(INJECTED)")
+            || fs::read(self.arm.join("taken")).is_ok_and(|t| t.starts_with(b"prlimit"))
     }
 
     /// Gives the mail in. Whether it was acknowledged.
@@ -331,10 +344,14 @@ impl Bench {
             }
         }
         let fired = self.arm.join("taken").exists();
-        self.disarm();
         if !fired {
             return Ok(());
         }
+        if std::env::var_os(ONE).is_some() {
+            println!("{}", self.trace());
+            println!("{}", fs::read_to_string(self.suite.scratch.join("log"))?);
+        }
+        self.disarm();
         figures.cases += 1;
         figures.acknowledged += usize::from(acknowledged);
         let said = self.judge(story, &mail, acknowledged, figures);
@@ -438,7 +455,7 @@ impl Bench {
     fn calls(&mut self, story: &Story) -> io::Result<Vec<(String, usize)>> {
         self.clear()?;
         let mail = Mail::new("look", 0, story.recipients);
-        let fault = format!("-e trace={}", known());
+        let fault = format!("-e trace={CALLS}");
         if story.way == Way::Behind {
             self.give(story.way, &mail)?;
             self.arm(story.program, &fault)?;
@@ -482,7 +499,20 @@ impl Bench {
     pub fn run(&mut self, story: &Story, kind: Kind, stride: usize) -> io::Result<Figures> {
         let mut figures = Figures::default();
         let mut faults = Vec::new();
-        for (call, count) in self.calls(story)? {
+        if kind == Kind::Short {
+            // Each size of message meets each limit: five sizes.
+            faults.extend(
+                LIMITS
+                    .iter()
+                    .flat_map(|n| vec![format!("prlimit --fsize={n}"); 5]),
+            );
+        }
+        let calls = if kind == Kind::Short {
+            Vec::new()
+        } else {
+            self.calls(story)?
+        };
+        for (call, count) in calls {
             // The first exec is strace's own.
             let first = if call == "execve" { 2 } else { 1 };
             for n in first..=count {
@@ -490,6 +520,7 @@ impl Bench {
                 match kind {
                     // strace gives no signal at a stop of its filter, so that all calls stop here: slower.
                     Kind::Kills => faults.push(format!("{what}:signal=KILL:when={n}")),
+                    Kind::Short => {}
                     Kind::Errors => {
                         for error in errors(&call) {
                             faults.push(format!("--seccomp-bpf {what}:error={error}:when={n}"));
@@ -498,9 +529,12 @@ impl Bench {
                 }
             }
         }
+        if let Ok(one) = std::env::var(ONE) {
+            faults = vec![one];
+        }
         for fault in faults
             .iter()
-            .skip(story.name.len() % stride)
+            .skip(story.name.len() % stride.min(faults.len()).max(1))
             .step_by(stride)
         {
             self.case(story, fault, &mut figures)?;
@@ -509,13 +543,24 @@ impl Bench {
     }
 }
 
-/// Kills or errors.
+/// Kills, errors or short writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// SIGKILL in place of the call
     Kills,
     /// the call fails
     Errors,
+    /// a file takes no more than so many bytes: a short write, then an error
+    Short,
+}
+
+impl Kind {
+    /// All of them, with the word for each.
+    pub const ALL: [(Kind, &'static str); 3] = [
+        (Kind::Kills, "kills"),
+        (Kind::Errors, "errors"),
+        (Kind::Short, "short"),
+    ];
 }
 
 fn errors(call: &str) -> Vec<&'static str> {
@@ -525,11 +570,6 @@ fn errors(call: &str) -> Vec<&'static str> {
         }
         _ => ERRORS.to_vec(),
     }
-}
-
-/// The calls that this machine's strace knows.
-fn known() -> &'static str {
-    CALLS
 }
 
 /// Runs a program with an input; its exit code and what it said on descriptor 1.

@@ -1,7 +1,7 @@
 //! crash: what kills, errors and power cuts leave behind. See docs/crash.md.
 //!
 //! Programs   crash, a test program
-//! Runs as    root in a mount namespace of its own; kills and errors also as an ordinary user
+//! Runs as    root; kills and errors also as an ordinary user
 //! Reads      the programs under test
 //! Writes     scratch directories and disks in memory
 //! May use    sys kit
@@ -24,54 +24,125 @@ pub mod cut;
 pub mod disk;
 pub mod fuse;
 pub mod kill;
+pub mod report;
 pub mod sink;
 pub mod store;
 pub mod suite;
+pub mod whole;
 
-use std::path::PathBuf;
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::disk::Kind;
+use crate::report::Row;
 use crate::suite::Suite;
 
-/// The program.
+const USAGE: &str = "crash: usage: crash [ short | long ] BIN";
+
+/// The program: a whole run, or (called by it) one job.
 pub fn run() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    match words.as_slice() {
-        ["cut", kind, layout, whose, mails, states, bin] => {
-            let plan = cut::Plan {
-                kind: Kind::from_name(kind).unwrap(),
-                two: *layout == "two",
-                mails: mails.parse().unwrap(),
-                states: states.parse().unwrap(),
-                subsets: 3,
-            };
-            let suite = if *whose == "ours" {
-                Suite::ours("cut", &PathBuf::from(bin), 1).unwrap()
-            } else {
-                Suite::reference("cut", &PathBuf::from(bin)).unwrap()
-            };
-            let at = suite.scratch.join("fuse");
-            std::fs::create_dir(&at).unwrap();
-            let figures = cut::run(&plan, &suite, &at);
-            println!("{figures:#?}");
+    let row = match words.as_slice() {
+        ["short", bin] => return whole::run(Path::new(bin), &whole::SHORT),
+        ["long", bin] => return whole::run(Path::new(bin), &whole::LONG),
+        ["cut", kind, layout, whose, rounds, states, bin] => {
+            cut_job(kind, layout, whose, rounds, states, Path::new(bin))
+        }
+        ["hurt", kind, story, stride, bin] => hurt_job(kind, story, stride, Path::new(bin)),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(100);
+        }
+    };
+    match row {
+        Ok(row) => {
+            print!("{}", row.lines());
             ExitCode::SUCCESS
         }
-        ["kill", kind, only, stride, bin] => {
-            let mut bench = kill::Bench::new(&PathBuf::from(bin)).unwrap();
-            let kind = if *kind == "kills" {
-                kill::Kind::Kills
-            } else {
-                kill::Kind::Errors
-            };
-            for story in kill::STORIES.iter().filter(|s| s.name.contains(only)) {
-                let started = std::time::Instant::now();
-                let figures = bench.run(story, kind, stride.parse().unwrap());
-                println!("{} {:?} {figures:#?}", story.name, started.elapsed());
-            }
-            ExitCode::SUCCESS
+        Err(e) => {
+            eprintln!("crash: fatal: {}: {e}", words.join(" "));
+            ExitCode::from(111)
         }
-        _ => ExitCode::from(100),
     }
+}
+
+fn number(text: &str) -> io::Result<usize> {
+    text.parse()
+        .map_err(|_| io::Error::other(format!("{text} is no number")))
+}
+
+fn cut_job(
+    kind: &str,
+    layout: &str,
+    whose: &str,
+    rounds: &str,
+    states: &str,
+    bin: &Path,
+) -> io::Result<Row> {
+    let plan = cut::Plan {
+        kind: Kind::from_name(kind).ok_or_else(|| io::Error::other("no such file system"))?,
+        two: layout == "two",
+        mails: 10,
+        states: number(states)?,
+        subsets: 3,
+        rounds: number(rounds)?,
+    };
+    let suite = if whose == "C" {
+        Suite::reference("cut", bin)?
+    } else {
+        Suite::ours("cut", bin, 1)?
+    };
+    let at = suite.scratch.join("fuse");
+    std::fs::create_dir(&at)?;
+    let found = cut::run(&plan, &suite, &at)?;
+    let name = format!(
+        "{kind}, {}, {whose}",
+        if plan.two {
+            "two file systems"
+        } else {
+            "one file system"
+        }
+    );
+    let mut row = Row::new("cut", &name)
+        .with("states", found.states)
+        .with("flushed", found.by_left[0])
+        .with("issued", found.by_left[1])
+        .with("subset", found.by_left[2])
+        .with("newest", found.newest)
+        .with("newest-lost", found.newest_lost)
+        .with("lost", found.lost)
+        .with("torn", found.torn)
+        .with("stuck", found.stuck)
+        .with("unmountable", found.unmountable)
+        .with("twice", found.twice)
+        .with("copies", found.copies)
+        .with("mails", found.mails)
+        .with("flushes", found.flushes);
+    row.findings = found.findings;
+    Ok(row)
+}
+
+fn hurt_job(kind: &str, story: &str, stride: &str, bin: &Path) -> io::Result<Row> {
+    let story = kill::STORIES
+        .iter()
+        .find(|s| s.name == story)
+        .ok_or_else(|| io::Error::other("no such story"))?;
+    let (way, word) = kill::Kind::ALL
+        .into_iter()
+        .find(|(_, word)| *word == kind)
+        .ok_or_else(|| io::Error::other("no such kind"))?;
+    let found = kill::Bench::new(bin, story)?.run(story, way, number(stride)?)?;
+    let mut row = Row::new(word, story.name)
+        .with("cases", found.cases)
+        .with("lost", found.lost)
+        .with("torn", found.torn)
+        .with("stuck", found.stuck)
+        .with("twice", found.twice)
+        .with("bounced", found.bounced)
+        .with("kept", found.kept)
+        .with("acknowledged", found.acknowledged);
+    row.findings = found.findings;
+    Ok(row)
 }
