@@ -162,6 +162,12 @@ pub fn local(fd: &impl AsRawFd) -> io::Result<SocketAddr> {
     standard(&address).ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
+/// Whether `fd` is a stream socket that listens.
+pub fn is_listening(fd: &OwnedFd) -> bool {
+    getsockopt(fd, sockopt::SockType).is_ok_and(|kind| kind == SockType::Stream)
+        && getsockopt(fd, sockopt::AcceptConn).is_ok_and(|listens| listens)
+}
+
 /// Sends small writes at once.
 pub fn no_delay(fd: &OwnedFd) -> io::Result<()> {
     setsockopt(fd, sockopt::TcpNoDelay, &true).map_err(crate::error)

@@ -29,6 +29,8 @@ pub struct Spawn<'a> {
     new_session: bool,
     new_group: bool,
     own_pid: Option<Vec<u8>>,
+    announced: Option<(BorrowedFd<'a>, Vec<Vec<u8>>)>,
+    failure_code: u8,
 }
 
 /// The whole environment of this process, as bytes.
@@ -54,6 +56,8 @@ impl<'a> Spawn<'a> {
             new_session: false,
             new_group: false,
             own_pid: None,
+            announced: None,
+            failure_code: 127,
         }
     }
 
@@ -172,6 +176,14 @@ impl<'a> Spawn<'a> {
         self
     }
 
+    /// The child writes `pieces` to `fd`, with its own process id in decimal between each two of them, when everything
+    /// else is ready and before it runs the program. Trouble with that is ignored.
+    #[must_use]
+    pub fn announce(mut self, fd: BorrowedFd<'a>, pieces: Vec<Vec<u8>>) -> Self {
+        self.announced = Some((fd, pieces));
+        self
+    }
+
     fn prepare(&self) -> io::Result<Prepared> {
         let args = self
             .args
@@ -230,6 +242,11 @@ impl<'a> Spawn<'a> {
                 .as_ref()
                 .map(|name| OwnPid::new(name))
                 .transpose()?,
+            announced: self
+                .announced
+                .as_ref()
+                .map(|(fd, pieces)| Announced::new(fd.as_raw_fd(), pieces)),
+            failure_code: self.failure_code,
             raised: vec![-1; fds.len()],
             _args: args,
             _env: env,
@@ -252,6 +269,17 @@ impl<'a> Spawn<'a> {
     pub fn spawn(&self) -> io::Result<u32> {
         let mut prepared = self.prepare()?;
         start(&mut prepared)
+    }
+
+    /// As `spawn`, but there is a child even if the program could not be run: it ends with `code`, like any other
+    /// child to be waited for. Returns its process id, and why the program could not be run.
+    ///
+    /// # Errors
+    /// No process could be made.
+    pub fn spawn_or_end(mut self, code: u8) -> io::Result<(u32, Option<io::Error>)> {
+        self.failure_code = code;
+        let mut prepared = self.prepare()?;
+        born(&mut prepared)
     }
 
     /// Becomes the program after `last`, which runs when everything else is ready: for limits that would leave no
@@ -302,22 +330,62 @@ impl OwnPid {
     /// Writes the digits, without allocating.
     fn fill(&mut self, pid: u32) -> *const libc::c_char {
         let mut digits = [0u8; Self::DIGITS];
-        let mut rest = pid;
-        let mut count = 0;
-        for place in digits.iter_mut().rev() {
-            *place = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            count += 1;
-            if rest == 0 {
-                break;
-            }
-        }
-        let from = digits.iter().skip(Self::DIGITS - count);
+        let from = decimal(&mut digits, pid);
         for (place, digit) in self.text.iter_mut().skip(self.digits_at).zip(from) {
             *place = *digit;
         }
         self.text.as_ptr().cast()
     }
+}
+
+/// What the child says before it runs the program.
+struct Announced {
+    fd: RawFd,
+    pieces: Vec<Vec<u8>>,
+    /// room for all of it
+    out: Vec<u8>,
+}
+
+impl Announced {
+    fn new(fd: RawFd, pieces: &[Vec<u8>]) -> Announced {
+        let size = pieces.iter().map(|p| p.len() + OwnPid::DIGITS).sum();
+        Announced {
+            fd,
+            pieces: pieces.to_vec(),
+            out: Vec::with_capacity(size),
+        }
+    }
+
+    /// Writes it, without allocating: `out` has the room.
+    fn write(&mut self, pid: u32) {
+        let mut digits = [0u8; OwnPid::DIGITS];
+        let digits = decimal(&mut digits, pid);
+        for (n, piece) in self.pieces.iter().enumerate() {
+            if n > 0 {
+                self.out.extend_from_slice(digits);
+            }
+            self.out.extend_from_slice(piece);
+        }
+        // SAFETY: writes bytes that `self` owns.
+        unsafe {
+            libc::write(self.fd, self.out.as_ptr().cast(), self.out.len());
+        }
+    }
+}
+
+/// The digits of `number`, at the end of `place`.
+fn decimal(place: &mut [u8; OwnPid::DIGITS], number: u32) -> &[u8] {
+    let mut rest = number;
+    let mut count = 0;
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        count += 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    place.get(OwnPid::DIGITS - count..).unwrap_or_default()
 }
 
 fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
@@ -344,6 +412,8 @@ struct Prepared {
     ids: Option<Ids>,
     new_session: bool,
     new_group: bool,
+    announced: Option<Announced>,
+    failure_code: u8,
     error: libc::c_int,
 }
 
@@ -383,7 +453,13 @@ impl Prepared {
             *place = own_pid.fill(unsafe { libc::getpid() }.unsigned_abs());
         }
         self.error = match self.set_up() {
-            Ok(()) => self.execute(),
+            Ok(()) => {
+                if let Some(announced) = &mut self.announced {
+                    // SAFETY: asks for a number.
+                    announced.write(unsafe { libc::getpid() }.unsigned_abs());
+                }
+                self.execute()
+            }
             Err(e) => e,
         };
     }
@@ -458,12 +534,25 @@ impl Prepared {
         default_signals();
         self.run();
         // SAFETY: ends the child; runs no code of ours.
-        unsafe { libc::_exit(127) }
+        unsafe { libc::_exit(self.failure_code.into()) }
     }
 }
 
-#[cfg(target_os = "linux")]
+/// Starts the program; a child that could not run it is taken away.
 fn start(prepared: &mut Prepared) -> io::Result<u32> {
+    let (pid, failed) = born(prepared)?;
+    match failed {
+        None => Ok(pid),
+        Some(error) => {
+            let _ = crate::process::wait_for(pid);
+            Err(error)
+        }
+    }
+}
+
+/// Makes the child: its process id, and why it could not run the program.
+#[cfg(target_os = "linux")]
+fn born(prepared: &mut Prepared) -> io::Result<(u32, Option<io::Error>)> {
     /// Enough for system calls and the path walk; the child allocates nothing.
     const STACK: usize = 64 * 1024;
 
@@ -495,30 +584,23 @@ fn start(prepared: &mut Prepared) -> io::Result<u32> {
         }
         // Written by the child, behind the compiler's back.
         let failed = std::ptr::read_volatile(&raw const prepared.error);
-        if failed != 0 {
-            let _ = crate::process::wait_for(pid.unsigned_abs());
-            return Err(io::Error::from_raw_os_error(failed));
-        }
-        Ok(pid.unsigned_abs())
+        let error = (failed != 0).then(|| io::Error::from_raw_os_error(failed));
+        Ok((pid.unsigned_abs(), error))
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn start(prepared: &mut Prepared) -> io::Result<u32> {
+fn born(prepared: &mut Prepared) -> io::Result<(u32, Option<io::Error>)> {
     let (reader, writer) = crate::fd::pipe()?;
     let pid = crate::process::fork(|| {
         let _ = &writer;
         prepared.run();
         let _ = crate::fd::write_all(&writer, &prepared.error.to_ne_bytes());
-        127
+        prepared.failure_code
     })?;
     drop(writer);
     let mut failed = [0u8; 4];
-    if crate::fd::read(&reader, &mut failed)? == failed.len() {
-        let _ = crate::process::wait_for(pid);
-        return Err(io::Error::from_raw_os_error(libc::c_int::from_ne_bytes(
-            failed,
-        )));
-    }
-    Ok(pid)
+    let told = crate::fd::read(&reader, &mut failed)? == failed.len();
+    let error = told.then(|| io::Error::from_raw_os_error(libc::c_int::from_ne_bytes(failed)));
+    Ok((pid, error))
 }
