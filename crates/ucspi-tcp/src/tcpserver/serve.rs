@@ -1,15 +1,18 @@
-//! The listener's loop: accept, start, reap. Nothing in it waits for a client, the DNS or the disk.
+//! The listener's loop: accept, admit, start, reap. Nothing in it waits for a client, the DNS or the disk.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base::Die;
 use base::die::system_text;
+use net::ucspi;
 use sys::poll::Wait;
 use sys::signal::{self, Signal};
+use sys::socket::mapped;
 
 use super::child::{self, Visitor};
+use super::limits::{Excess, Limits, Source};
 use super::log::{say, warn};
 use super::settings::Settings;
 
@@ -22,6 +25,7 @@ pub(super) struct Server<'a> {
     /// `None` only in a child, which must not hold the port
     listener: Option<OwnedFd>,
     children: u64,
+    limits: Limits,
     wake: BorrowedFd<'static>,
     health: Health,
 }
@@ -42,10 +46,12 @@ impl<'a> Server<'a> {
         signal::ignore(Signal::SIGPIPE)?;
         signal::unblock(Signal::SIGCHLD)?;
         signal::unblock(Signal::SIGTERM)?;
+        let extras = &settings.extras;
         Ok(Server {
             settings,
             listener: Some(listener),
             children: 0,
+            limits: Limits::new(extras.per_address, extras.rate),
             wake,
             health: Health::Good,
         })
@@ -97,7 +103,7 @@ impl<'a> Server<'a> {
         match sys::socket::accept(listener) {
             Ok((socket, address)) => {
                 self.health = Health::Good;
-                self.start(&Visitor { socket, address });
+                self.admit(&Visitor { socket, address });
             }
             // The client has gone, or there was none.
             Err(e) if is_passing(&e) => self.health = Health::Good,
@@ -109,6 +115,24 @@ impl<'a> Server<'a> {
                 self.health = Health::Short;
             }
         }
+    }
+
+    /// Starts a child, or refuses the connection: then it costs no process.
+    fn admit(&mut self, visitor: &Visitor) {
+        let ip = mapped(visitor.address.ip());
+        match self.limits.admit(Source::of(ip), Instant::now()) {
+            Ok(()) => self.start(visitor),
+            Err(excess) => self.refuse(visitor, excess),
+        }
+    }
+
+    /// A new connection has room for a greeting, so this does not wait.
+    fn refuse(&self, visitor: &Visitor, excess: Excess) {
+        if let Some(text) = &self.settings.extras.refusal {
+            let _ = sys::local::send(&visitor.socket, text);
+        }
+        let shown = ucspi::text(mapped(visitor.address.ip()), self.settings.form);
+        say(self.settings, format!("refuse {shown}: {}", excess.text()));
     }
 
     /// Starts the child of one connection. SIGTERM waits meanwhile, so that a child never takes one for the server.
@@ -124,11 +148,17 @@ impl<'a> Server<'a> {
         if held.is_ok() {
             let _ = signal::unblock(Signal::SIGTERM);
         }
-        if let Err(e) = made {
-            let text = format!("dropping connection, unable to fork: {}", system_text(&e));
-            warn(self.settings, text);
-            self.children -= 1;
-            self.status();
+        match made {
+            Ok(pid) => {
+                let source = Source::of(mapped(visitor.address.ip()));
+                self.limits.started(pid, source);
+            }
+            Err(e) => {
+                let text = format!("dropping connection, unable to fork: {}", system_text(&e));
+                warn(self.settings, text);
+                self.children -= 1;
+                self.status();
+            }
         }
     }
 
@@ -137,6 +167,7 @@ impl<'a> Server<'a> {
         while let Some((pid, status)) = sys::process::ended_status() {
             say(self.settings, format!("end {pid} status {status}"));
             self.children = self.children.saturating_sub(1);
+            self.limits.ended(pid);
             self.status();
         }
     }

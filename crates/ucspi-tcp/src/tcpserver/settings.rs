@@ -1,5 +1,7 @@
 //! The options of tcpserver.
 
+mod long;
+
 use std::time::Duration;
 
 use base::opt::{Opt, Options};
@@ -8,7 +10,8 @@ use net::ucspi::Form;
 
 use crate::host;
 use crate::names::Belief;
-use crate::options::{Verbosity, leading, misuse};
+use crate::options::{Verbosity, Word, leading, misuse, next};
+pub(super) use long::Extras;
 
 const NAME: &str = "tcpserver";
 const LETTERS: &str = "46dDvqQhHrR1UXx:t:u:g:l:b:B:c:I:pPoO";
@@ -63,6 +66,8 @@ pub(super) struct Settings {
     pub(super) no_delay: bool,
     /// `-I`: number of the interface of a link-local address
     pub(super) interface: u32,
+    /// what the original does not have
+    pub(super) extras: Extras,
     pub(super) host: Bytes,
     pub(super) port: Bytes,
     /// the program and its arguments; not empty
@@ -91,6 +96,7 @@ impl Default for Settings {
             keep_ip_options: false,
             no_delay: false,
             interface: 0,
+            extras: Extras::default(),
             host: Bytes::new(),
             port: Bytes::new(),
             program: Vec::new(),
@@ -106,13 +112,15 @@ impl Settings {
     pub(super) fn read(words: &[Bytes]) -> Result<Settings, Die> {
         let mut settings = Settings::default();
         let mut options = Options::new(words, LETTERS);
-        for option in options.by_ref() {
-            match &option {
-                Opt::Flag(letter) => settings.flag(*letter),
-                Opt::Value(letter, value) => settings.value(*letter, value),
-                Opt::Unknown(_) | Opt::Missing(_) => {
-                    return Err(misuse(NAME, Some(&option), USAGE));
-                }
+        while let Some(word) = next(&mut options) {
+            match word {
+                Word::Letter(Opt::Flag(letter)) => settings.flag(letter),
+                Word::Letter(Opt::Value(letter, value)) => settings.value(letter, &value),
+                Word::Letter(wrong) => return Err(misuse(NAME, Some(&wrong), USAGE)),
+                Word::Long(name, value) => settings
+                    .extras
+                    .take(&name, &value)
+                    .map_err(|_| misuse(NAME, Some(&Opt::Unknown(b'-')), USAGE))?,
             }
         }
         let [host, port, program @ ..] = options.rest() else {

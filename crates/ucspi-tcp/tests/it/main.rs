@@ -12,6 +12,7 @@
 mod fake_dns;
 mod filters;
 mod interchange;
+mod limits;
 mod names;
 mod rblsmtpd;
 mod rules;
