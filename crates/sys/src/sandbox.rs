@@ -58,6 +58,7 @@ pub enum Network {
 pub struct Promises {
     paths: Vec<(Vec<u8>, Access)>,
     network: Network,
+    threads: bool,
 }
 
 /// Which walls to raise, besides the limits.
@@ -103,6 +104,7 @@ impl Promises {
         Promises {
             paths: Vec::new(),
             network: Network::None,
+            threads: false,
         }
     }
 
@@ -124,6 +126,14 @@ impl Promises {
     #[must_use]
     pub fn network(mut self, network: Network) -> Promises {
         self.network = network;
+        self
+    }
+
+    /// A service that makes threads later on and holds many descriptors: their limits stay as they are. Where system
+    /// calls are filtered, no thread can be made: only for `Walls::Landlock`.
+    #[must_use]
+    pub fn with_threads(mut self) -> Promises {
+        self.threads = true;
         self
     }
 
@@ -170,14 +180,16 @@ pub fn directory_of(path: &[u8]) -> &[u8] {
 /// Memory of this process is nobody's business: no core file, no look by processes of the same user; no new process
 /// where only the limit stands, and no more descriptors than any of our programs needs.
 #[cfg(target_os = "linux")]
-fn limits() {
+fn limits(promises: &Promises) {
     /// Descriptors; the most that a program with promises needs is a dozen beside those it was given.
     const DESCRIPTORS: u64 = 256;
     use crate::limit::{Resource, set_hard, set_soft};
     // Lowering a limit cannot fail, and without it the other walls stand.
     let _ = set_hard(Resource::RLIMIT_CORE, 0);
-    let _ = set_hard(Resource::RLIMIT_NPROC, 0);
-    let _ = set_soft(Resource::RLIMIT_NOFILE, DESCRIPTORS);
+    if !promises.threads {
+        let _ = set_hard(Resource::RLIMIT_NPROC, 0);
+        let _ = set_soft(Resource::RLIMIT_NOFILE, DESCRIPTORS);
+    }
     control(libc::PR_SET_DUMPABLE, 0);
 }
 
@@ -198,7 +210,7 @@ fn control(option: libc::c_int, value: libc::c_ulong) -> bool {
 
 #[cfg(target_os = "linux")]
 fn raise(promises: &Promises, walls: Walls) -> Level {
-    limits();
+    limits(promises);
     let mut level = Level {
         landlock: 0,
         seccomp: false,
