@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const FIRST: u64 = 1 << 22;
 
 /// Starts the service of an office and waits for its socket.
-fn serve(office: &Office) -> Daemon {
+fn serve(office: &Office, args: &[&str]) -> Daemon {
     let program = office.home.join("bin/qmail-queued");
     fs::copy(kit::program("qmail-queued"), &program)
         .unwrap_or_else(|e| panic!("{e}: build the workspace first"));
@@ -29,6 +29,7 @@ fn serve(office: &Office) -> Daemon {
     office.give();
     let service = office
         .run("qmail-queued")
+        .args(args)
         .start(office.home.join("log-queued"));
     let socket = office.home.join("run/queue/socket");
     kit::eventually("a socket", || socket.exists());
@@ -49,7 +50,7 @@ fn number(mail: &[u8]) -> u64 {
 fn all_ways_in_lead_through_the_service() {
     let mut office = Office::new("queued");
     office.home.write("bob/.qmail-on", "&alice@host.test\n");
-    let mut service = serve(&office);
+    let mut service = serve(&office, &[]);
     office.start_send();
     office.start_smtpd(true, 10);
 
@@ -84,7 +85,9 @@ fn all_ways_in_lead_through_the_service() {
     assert!(qp.len() >= 5 && qp.iter().all(|n| *n >= FIRST), "{log}");
     assert_eq!(service.stop(), End::Exit(0));
 
-    // The same without it.
+    // The same without it. A session that began with the service has promised to run no program.
+    let mut client = Client::connect(office.smtp());
+    client.say("HELO there.test");
     assert_eq!(
         client.mail("ann@example.org", &["alice@host.test"], b"y\n"),
         250
@@ -103,31 +106,31 @@ fn all_ways_in_lead_through_the_service() {
 }
 
 #[test]
-fn a_session_in_the_middle_of_a_message_holds_nothing() {
+fn sessions_in_the_middle_of_a_message_hold_nothing() {
     let mut office = Office::new("queued-idle");
-    let mut service = serve(&office);
-    office.start_smtpd(true, 10);
-    let sockets = |pid: u32| {
-        let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
-        let links = open.filter_map(|e| fs::read_link(e.path()).ok());
-        links
-            .filter(|l| l.to_string_lossy().starts_with("socket:"))
-            .count()
-    };
-    let mut client = Client::connect(office.smtp());
-    for line in [
-        "HELO there.test",
-        "MAIL FROM:<a@b.test>",
-        "RCPT TO:<alice@host.test>",
-        "DATA",
-    ] {
-        client.say(line);
+    // Fewer connections than there are sessions.
+    let mut service = serve(&office, &["-c", "20"]);
+    office.start_smtpd(true, 40);
+    let mut clients: Vec<Client> = (0..30).map(|_| Client::connect(office.smtp())).collect();
+    for client in &mut clients {
+        for line in [
+            "HELO there.test",
+            "MAIL FROM:<a@b.test>",
+            "RCPT TO:<alice@host.test>",
+            "DATA",
+        ] {
+            client.say(line);
+        }
+        assert!(client.send(b"Subject: x\r\n\r\nhalf of it\r\n"));
     }
-    assert!(client.send(b"Subject: x\r\n\r\nhalf of it\r\n"));
-    assert_eq!(sockets(service.pid()), 1, "the listening one");
-    assert!(client.send(b".\r\n"));
-    assert_eq!(client.reply().code, 250);
-    kit::eventually("one socket again", || sockets(service.pid()) == 1);
-    assert_eq!(office.home.queue("todo").len(), 1);
+    for client in &mut clients {
+        assert!(client.send(b".\r\n"));
+        assert_eq!(client.reply().code, 250);
+    }
+    for id in office.home.queue("mess") {
+        let mail = fs::read(office.home.join("queue/mess").join(id)).unwrap();
+        assert!(number(&mail) >= FIRST);
+    }
+    assert_eq!(office.home.queue("todo").len(), 30);
     assert_eq!(service.stop(), End::Exit(0));
 }

@@ -22,7 +22,7 @@ use sys::signal::Signal;
 use input::Input;
 use received::Known;
 
-pub use queued::qmail_queued;
+pub use queued::{qmail_queued, queued_promises};
 
 /// Seconds after which the program gives up. Must be below the 36 hours after which qmail-clean sweeps litter.
 const LIFETIME: u32 = 86_400;

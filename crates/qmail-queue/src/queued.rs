@@ -17,9 +17,11 @@ use base::opt::{Opt, Options};
 use base::{Call, Die};
 use queue::intake::{Fault, Intake};
 use sys::limit::Resource;
+use sys::sandbox::{Access, Network, Promises, Walls};
 use sys::signal::Signal;
 
 use crate::received::Known;
+use door::Door;
 use ledger::Limits;
 use serve::Service;
 
@@ -64,13 +66,33 @@ pub fn qmail_queued(call: &Call) -> Result<(), Die> {
     signals().map_err(|e| Die::unable("catch signals", &e))?;
     let _lock = door::lock()?;
     let intake = Intake::open_for_many().map_err(no_queue)?;
-    let listener = door::open().map_err(|e| Die::unable("listen at run/queue/socket", &e))?;
+    let door = Door::open().map_err(|e| Die::unable("listen at run/queue/socket", &e))?;
+
+    // A filter of system calls would keep threads from being made.
+    queued_promises().enforce_with(Walls::Landlock);
 
     let limits = Limits::new(settings.connections, settings.threads);
-    let service = Service::new(&intake, listener, known, limits, settings)
+    let service = Service::new(&intake, door, known, limits, settings)
         .map_err(|e| Die::unable("watch connections", &e))?;
     service.run();
     Ok(())
+}
+
+/// What qmail-queued promises before it takes a connection: to work in the directories of the queue, to pull the
+/// trigger, and to take its socket away. Threads inherit the promises.
+pub fn queued_promises() -> Promises {
+    let directories = [
+        "queue/pid",
+        "queue/mess",
+        "queue/intd",
+        "queue/todo",
+        "run/queue",
+    ];
+    Promises::new()
+        .paths(&directories, Access::Make)
+        .path("queue/lock", Access::Write)
+        .network(Network::Local)
+        .with_threads()
 }
 
 fn arguments(call: &Call) -> Result<Settings, Die> {

@@ -10,6 +10,8 @@ use sys::Dir;
 
 /// The directory of the socket: the owner of the queue may write there, everybody may look.
 const ROOM: &str = "run/queue";
+/// The name of a socket that does not listen yet.
+const NEW: &[u8] = b"new";
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
 /// Anybody may connect.
@@ -32,26 +34,37 @@ pub(super) fn lock() -> Result<File, Die> {
     }
 }
 
-/// Listens. A socket that an earlier service left is replaced in one step.
-pub(super) fn open() -> io::Result<OwnedFd> {
-    let room = Dir::open(ROOM)?;
-    gone(room.unlink(b"new"))?;
-    sys::process::umask(SOCKET_MASK);
-    let listener = sys::local::listen(format!("{ROOM}/new").as_bytes(), BACKLOG);
-    sys::process::umask(FILE_MASK);
-    let listener = listener?;
-    Dir::open(".")?.rename(
-        format!("{ROOM}/new").as_bytes(),
-        &Dir::open(".")?,
-        SOCKET.as_bytes(),
-    )?;
-    Ok(listener)
+/// The socket and its directory, held so that the name can be taken away.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) listener: OwnedFd,
+    room: Dir,
 }
 
-/// Takes the name away: who comes now takes the classic way.
-pub(super) fn close() {
-    // Without the name or the right to remove it there is nothing to do.
-    let _ = Dir::open(".").and_then(|home| home.unlink(SOCKET.as_bytes()));
+impl Door {
+    /// Listens. A socket that an earlier service left is replaced in one step.
+    pub(super) fn open() -> io::Result<Door> {
+        let room = Dir::open(ROOM)?;
+        gone(room.unlink(NEW))?;
+        sys::process::umask(SOCKET_MASK);
+        let path = [ROOM.as_bytes(), b"/", NEW].concat();
+        let listener = sys::local::listen(&path, BACKLOG);
+        sys::process::umask(FILE_MASK);
+        let listener = listener?;
+        room.rename(NEW, &room, name())?;
+        Ok(Door { listener, room })
+    }
+
+    /// Takes the name away: who comes now takes the classic way.
+    pub(super) fn close(&self) {
+        // Without the name there is nothing to do.
+        let _ = self.room.unlink(name());
+    }
+}
+
+/// The name of the socket in its directory.
+fn name() -> &'static [u8] {
+    SOCKET.rsplit('/').next().unwrap_or(SOCKET).as_bytes()
 }
 
 fn gone(done: io::Result<()>) -> io::Result<()> {

@@ -14,7 +14,7 @@ use sys::signal::Signal;
 
 use super::Settings;
 use super::conn::{Conn, Heard};
-use super::door;
+use super::door::Door;
 use super::ledger::{Holder, Ledger, Limits};
 use super::settle::Desk;
 use crate::received::{self, Known};
@@ -50,7 +50,7 @@ type Slot<'q> = Mutex<Option<Conn<'q>>>;
 #[derive(Debug)]
 pub(super) struct Service<'q> {
     intake: &'q Intake,
-    listener: OwnedFd,
+    door: Door,
     known: Known,
     own_uid: u32,
     limits: Limits,
@@ -75,17 +75,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<'q> Service<'q> {
     pub(super) fn new(
         intake: &'q Intake,
-        listener: OwnedFd,
+        door: Door,
         known: Known,
         limits: Limits,
         settings: Settings,
     ) -> io::Result<Service<'q>> {
         let ready = Ready::new()?;
-        ready.add(&listener, LISTENER, Watch::News)?;
+        ready.add(&door.listener, LISTENER, Watch::News)?;
         let start = u64::try_from(base::tai::unix_now()).unwrap_or(0);
         Ok(Service {
             intake,
-            listener,
+            door,
             known,
             own_uid: sys::ids::euid(),
             limits,
@@ -192,7 +192,7 @@ impl<'q> Service<'q> {
 
     /// The end: nobody new, a while for those who are in the middle of something.
     fn end(&self) {
-        door::close();
+        self.door.close();
         self.accept_all();
         self.is_closing.store(true, Ordering::SeqCst);
         let end = Instant::now() + GRACE;
@@ -229,7 +229,7 @@ impl<'q> Service<'q> {
     fn accept(&self) -> Option<Conn<'q>> {
         let mut last: Option<Conn<'q>> = None;
         loop {
-            match sys::local::accept(&self.listener) {
+            match sys::local::accept(&self.door.listener) {
                 Ok(socket) => {
                     let conn = self.admit(socket);
                     if let Some(earlier) = std::mem::replace(&mut last, conn) {
