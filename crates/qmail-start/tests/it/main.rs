@@ -12,3 +12,4 @@
 mod judge;
 mod lspawn;
 mod start;
+mod worker;
