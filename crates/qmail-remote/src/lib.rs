@@ -2,8 +2,8 @@
 //!
 //! Programs   qmail-remote(8)
 //! Runs as    qmailr; called by qmail-rspawn
-//! Reads      fd 0 message, control/{helohost,me,smtproutes,timeoutconnect,timeoutremote}, DNS, the other host
-//! Writes     fd 1 reports; the other host; queue/lock/{tcpto,tcpto6}
+//! Reads      fd 0 message or, as a worker, jobs; control/{helohost,me,smtproutes,timeoutconnect,timeoutremote}, DNS, the other host
+//! Writes     fd 1 reports or, as a worker, fd 0; the other host; queue/lock/{tcpto,tcpto6}
 //! May use    base control dns mail queue sys wire
 //! Source     qmail-remote(8); RFC 5321, 1870, 2920, 6152, 7505
 //!
