@@ -318,7 +318,7 @@ fn content(home: &Path) -> Vec<(String, u32, u32, Vec<u8>)> {
                 places.push(path.clone());
             }
             let text = if stat.is_file() {
-                fs::read(&path).unwrap()
+                fs::read(&path).unwrap_or_default()
             } else {
                 Vec::new()
             };
