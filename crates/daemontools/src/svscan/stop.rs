@@ -95,15 +95,15 @@ fn advance(service: &mut Service, words: &[u8], killed: bool) {
         }
         return;
     }
-    // Nobody writes any more: without our copy of the pipe the log finds its end behind the last line, and leaves by
-    // itself. It is only told not to come back.
-    service.log = None;
+    // Nobody writes any more. The log is told not to come back; then, without our copy of the pipe, it finds the end
+    // behind the last line and leaves by itself.
     if service.log_supervise.is_some() && !service.log_told {
         let words = if killed { words } else { b"x" };
-        service.log_told = tell(
-            &[service.name.as_slice(), b"/log/supervise/control"].concat(),
-            words,
-        );
+        let control = [service.name.as_slice(), b"/log/supervise/control"].concat();
+        service.log_told = tell(&control, words);
+    }
+    if service.log_told || service.log_supervise.is_none() {
+        service.log = None;
     }
 }
 

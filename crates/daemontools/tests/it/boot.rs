@@ -26,7 +26,11 @@ fn services(here: &Scratch) {
 
 fn was_clean(here: &Scratch) {
     let got = fs::read_to_string(here.join("sv/a/log/got")).unwrap();
-    assert!(got.ends_with("the last line\nend\n"), "{got}");
+    // A log that ends within its first second may be started once more before its supervise listens.
+    assert!(
+        got.trim_end_matches("end\n").ends_with("the last line\n") && got.ends_with("end\n"),
+        "{got}"
+    );
     for service in ["sv/a", "sv/a/log", "sv/b"] {
         assert_eq!(
             ours("svok", here.path()).arg(service).output().code(),
@@ -93,7 +97,7 @@ fn the_first_process_reaps_orphans_and_stops_cleanly() {
         // Each subshell leaves its child to the first process; then what is there is looked at.
         "[ -e done ] && exec sleep 60
          for n in 1 2 3 4 5 6 7 8 9 10; do (sleep 0.1 &); done; sleep 1
-         grep -l '^State:.*Z' /proc/[0-9]*/status | wc -l >zombies
+         grep -l '^State:.*Z' /proc/[0-9]*/status 2>/dev/null | wc -l >zombies
          cat /proc/1/comm >first; touch done; exec sleep 60",
     );
     let mut scan = Run::new("/usr/bin/unshare")
