@@ -125,6 +125,7 @@ impl<'a> Draft<'a> {
             return Ok(());
         }
         self.flush_message()?;
+        self.message = Bytes::new();
         let named = self.named.as_ref().ok_or(Fault::Bug)?;
         sys::dir::start_sync(&named.mess);
         let (dir, name) = self.intake.name(Part::Intd, named.id);
