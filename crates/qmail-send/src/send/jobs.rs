@@ -204,6 +204,7 @@ pub(crate) fn put_back(desk: &mut Desk, id: MessageId, rest: &Rest) {
     let lanes = desk.lanes.of_mut(rest.channel);
     if let Seen::One(name) = &rest.seen
         && let Some(dest) = lanes.busy(name, now)
+        && !lanes.is_hopeless(dest, rest.birth, now, desk.settings.lifetime)
     {
         return lanes.park(dest, id, rest.when, rest.birth, now);
     }

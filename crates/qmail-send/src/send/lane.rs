@@ -251,6 +251,12 @@ impl Lanes {
         Some((dest.hold_until, &dest.last_text))
     }
 
+    /// Whether a message that came at `birth` would be too old by the time a hold is over: it need not wait for that.
+    pub(crate) fn is_hopeless(&self, number: DestNumber, birth: i64, now: i64, life: i64) -> bool {
+        let life = self.lifetime(number).unwrap_or(life);
+        self.held(number, now).is_some() && now > birth.saturating_add(life)
+    }
+
     /// How long its messages live, if that is not as usual; seconds.
     pub(crate) fn lifetime(&self, number: DestNumber) -> Option<i64> {
         self.get(number)?.rule.lifetime

@@ -50,3 +50,89 @@ fn an_original_spawner_is_asked_once_and_served_as_ever() {
     assert!(office.orders().iter().all(|o| o.place < 7));
     await_empty(&home, &office);
 }
+
+#[test]
+fn recipients_of_one_domain_share_a_delivery_and_have_their_own_results() {
+    let home = Home::new("extended-group");
+    let mut office = Office::open_with(home.path(), extended(100), |o| {
+        report(match o.recipient.as_bytes()[0] {
+            b'z' => "Zlater\n",
+            _ => "Kok\n",
+        })
+    });
+    let mut all: Vec<String> = (0..250).map(|n| format!("u{n}@Big.test")).collect();
+    all.extend((0..3).map(|n| format!("z{n}@big.TEST")));
+    all.push("one@other.test".into());
+    all.extend((0..3).map(|n| format!("l{n}@host.test")));
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let id = put(&home, "s@x", &all, "m");
+    office.await_count("deferral: later/", 3);
+    let mut sizes = office.deliveries();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [1, 1, 1, 1, 53, 100, 100]);
+    let log = office.log();
+    for n in 1..=257 {
+        assert_eq!(log.matches(&format!("starting delivery {n}: ")).count(), 1);
+        let lines = log.lines();
+        let ends = lines.filter(|l| l.starts_with(&format!("delivery {n}: ")));
+        kit::eventually("a result for each", || ends.clone().count() == 1);
+    }
+    assert_eq!(office.stop(), End::Exit(0));
+    let left = home.join(format!("queue/remote/{}/{id}", id % 23));
+    let left = std::fs::read(left).unwrap();
+    let left: Vec<_> = left
+        .split(|b| *b == 0)
+        .filter(|r| r.starts_with(b"T"))
+        .collect();
+    assert_eq!(left.len(), 3);
+}
+
+#[test]
+fn lists_with_senders_of_their_own_and_the_administrator_keep_recipients_apart() {
+    for (control, sender) in [("100\n", "list-@x.test-@[]"), ("1\n", "s@x.test")] {
+        let home = Home::new("extended-verp");
+        home.control("recipientsdest", control);
+        let office = Office::open_with(home.path(), extended(100), |_| report("Kok\n"));
+        office.serve(&home, sender, &["a@far.test", "b@far.test"], "m");
+        assert_eq!(office.deliveries(), [1, 1]);
+    }
+}
+
+#[test]
+fn an_extended_spawner_that_talks_nonsense_is_survived() {
+    let home = Home::new("extended-nonsense");
+    let mut office = Office::open_with(home.path(), extended(100), |o| {
+        let frame = |text: &[u8]| {
+            let mut bytes = u32::try_from(text.len() + 4)
+                .unwrap()
+                .to_le_bytes()
+                .to_vec();
+            bytes.extend(o.place.to_le_bytes());
+            bytes.extend(text);
+            bytes
+        };
+        match o.recipient.as_str() {
+            // One text for two recipients; no letter; a place that does not exist; no report at all.
+            "few1@far.test" | "few2@far.test" => Answer::Raw(frame(b"Kok\0")),
+            "odd@far.test" => Answer::Raw(frame(b"?\0")),
+            "range@far.test" => {
+                let mut bytes = b"\x07\0\0\0\xff\xff\xff\0Kx\0\x02\0\0\0ab".to_vec();
+                bytes.extend(frame(b"Kok\0"));
+                Answer::Raw(bytes)
+            }
+            "long@far.test" => Answer::Raw(b"\xff\xff\xff\xff".to_vec()),
+            _ => report("Kok\n"),
+        }
+    });
+    put(&home, "s@x", &["few1@far.test", "few2@far.test"], "m");
+    office.await_log(": report mangled, will defer\n");
+    put(&home, "s@x", &["odd@far.test"], "m");
+    office.await_count(": report mangled, will defer\n", 2);
+    office.serve(&home, "s@x", &["range@far.test"], "m");
+    office.await_count("warning: internal error: delivery report out of range\n", 2);
+    put(&home, "s@x", &["long@far.test"], "m");
+    office.await_log("alert: oh no! lost spawn connection! dying...\n");
+    assert_eq!(office.wait(), End::Exit(0));
+    let left: usize = home.queue("remote").len() + home.queue("todo").len();
+    assert_eq!(left, 3);
+}

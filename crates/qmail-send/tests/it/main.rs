@@ -9,9 +9,11 @@
     clippy::cast_possible_truncation
 )]
 
+mod backlog;
 mod clean;
 mod damage;
 mod extended;
+mod fresh;
 mod interchange;
 mod office;
 mod rspawn;

@@ -468,8 +468,7 @@ pub(crate) fn catch_bounces(home: &Home) {
     fs::create_dir(home.join("bounces")).unwrap();
     home.fake(
         "qmail-queue",
-        "n=$(ls bounces | wc -l); cat >bounces/$n.tmp; cat <&1 >bounces/$n.envelope; \
-         mv bounces/$n.tmp bounces/$n.message",
+        "cat >bounces/$$.tmp; cat <&1 >bounces/$$.envelope; mv bounces/$$.tmp bounces/$$.message",
     );
 }
 
