@@ -10,10 +10,12 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use sys::spawn::Spawn;
 
+use crate::disk::quiet;
 use crate::store::{Event, Store};
 
 const LOOKUP: u32 = 1;
@@ -57,8 +59,8 @@ struct State {
     recording: bool,
 }
 
-/// The mounted file system. It ends with the mount namespace.
-#[derive(Clone, Debug)]
+/// The mounted file system. It is detached at the end.
+#[derive(Debug)]
 pub struct Fuse {
     at: PathBuf,
     state: Arc<Mutex<State>>,
@@ -143,6 +145,12 @@ impl Fuse {
     /// Puts a sentence of the workload into the record.
     pub fn mark(&self, event: Event) {
         self.state().events.push(event);
+    }
+}
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        quiet(Command::new("umount").arg("-l").arg(&self.at));
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use kit::until;
 
 use crate::sink::Sink;
-use crate::suite::{Mail, Suite, USERS, files, wait};
+use crate::suite::{Mail, Suite, USERS, files, outlast, wait};
 
 /// Calls that change something or wait for somebody.
 const CALLS: &str = "write,writev,pwrite64,sendto,read,readv,pread64,open,openat,creat,fsync,fdatasync,syncfs,link,linkat,\
@@ -349,7 +350,8 @@ impl Bench {
         }
         if std::env::var_os(ONE).is_some() {
             println!("{}", self.trace());
-            println!("{}", fs::read_to_string(self.suite.scratch.join("log"))?);
+            let log = fs::read(self.suite.scratch.join("log")).unwrap_or_default();
+            println!("{}", String::from_utf8_lossy(&log));
         }
         self.disarm();
         figures.cases += 1;
@@ -578,6 +580,7 @@ fn talk(command: &mut Command, input: &[u8]) -> io::Result<(Option<i32>, Vec<u8>
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .process_group(0)
         .spawn()?;
     let stdin = child.stdin.take();
     let input = input.to_vec();
@@ -597,5 +600,6 @@ fn talk(command: &mut Command, input: &[u8]) -> io::Result<(Option<i32>, Vec<u8>
     let status = wait(&mut child, Duration::from_secs(10))?;
     let _ = writer.join();
     let said = reader.join().unwrap_or_default();
+    outlast(child.id());
     Ok((status.and_then(|s| s.code()), said))
 }

@@ -311,6 +311,7 @@ impl Suite {
             .stdin(Stdio::from(message))
             .stdout(Stdio::from(envelope))
             .stderr(Stdio::null())
+            .process_group(0)
             .spawn()?;
         let body = mail.body.clone();
         // It may end without reading all.
@@ -320,6 +321,7 @@ impl Suite {
         let _ = fs::File::from(to_envelope).write_all(&mail.envelope());
         let end = wait(&mut child, SUBMIT_LIMIT);
         let _ = writer.join();
+        outlast(child.id());
         end
     }
 
@@ -338,7 +340,11 @@ impl Suite {
             .stderr(file)
             .process_group(0)
             .spawn()?;
-        Ok(Running { child, log })
+        Ok(Running {
+            child,
+            log,
+            gone: false,
+        })
     }
 
     /// Whether nothing is left for qmail-send to do.
@@ -364,6 +370,7 @@ impl Suite {
             None
         });
         let alive = running.runs();
+        let processes = members(running.child.id());
         running.stop();
         if done.is_some() && alive && self.is_empty() {
             return Ok(());
@@ -375,7 +382,7 @@ impl Suite {
             .filter_map(|p| Some(p.strip_prefix(self.queue()).ok()?.display().to_string()))
             .collect();
         Err(format!(
-            "{}; queue {left:?}; log, newest first: {tail:?}",
+            "{}; queue {left:?}; processes {processes:?}; log, newest first: {tail:?}",
             if alive {
                 "not drained"
             } else {
@@ -410,6 +417,18 @@ impl Suite {
                 (id, text)
             })
             .collect()
+    }
+}
+
+impl Drop for Suite {
+    fn drop(&mut self) {
+        // What is mounted inside would keep the scratch directory.
+        if self.reference {
+            quiet(Command::new("umount").arg("-l").arg(&self.home));
+        }
+        for dir in ["m", "q"] {
+            quiet(Command::new("umount").arg("-l").arg(self.scratch.join(dir)));
+        }
     }
 }
 
@@ -449,22 +468,34 @@ pub fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>
     }
 }
 
+/// Waits until no process of a group runs: the children of one that was killed may still be at work.
+pub fn outlast(group: u32) {
+    let _ = until(SUBMIT_LIMIT, || (!group_runs(group)).then_some(()));
+}
+
 /// Whether a process of the group runs; one that ended and was not yet waited for does not.
-pub fn group_runs(group: u32) -> bool {
-    if sys::signal::send_group(group, Signal::SIGKILL).is_err() {
-        return false;
-    }
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .any(|entry| {
-            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-            // pid (name) state parent group
-            let after = stat.rsplit(')').next().unwrap_or_default();
-            let words: Vec<&str> = after.split_whitespace().take(3).collect();
-            matches!(words.as_slice(), [state, _, of] if *state != "Z" && of.parse() == Ok(group))
-        })
+fn group_runs(group: u32) -> bool {
+    !members(group).is_empty()
+}
+
+/// The processes of a group, each with its state and where it waits in the kernel.
+fn members(group: u32) -> Vec<String> {
+    let of_group = |entry: fs::DirEntry| {
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // pid (name) state parent group
+        let (name, after) = stat.rsplit_once(')')?;
+        let words: Vec<&str> = after.split_whitespace().take(3).collect();
+        let [state, _, of] = words.as_slice() else {
+            return None;
+        };
+        if *state == "Z" || of.parse() != Ok(group) {
+            return None;
+        }
+        let place = fs::read_to_string(entry.path().join("syscall")).unwrap_or_default();
+        Some(format!("{name}) {state} {}", place.trim()))
+    };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(of_group).collect()
 }
 
 /// A running qmail-start with all its children.
@@ -472,6 +503,8 @@ pub fn group_runs(group: u32) -> bool {
 pub struct Running {
     child: Child,
     log: PathBuf,
+    /// killed already: the number of the group may be another's by now
+    gone: bool,
 }
 
 impl Running {
@@ -501,6 +534,9 @@ impl Running {
 
     /// Kills the whole group, which nobody survives.
     pub fn kill(&mut self) {
+        if std::mem::replace(&mut self.gone, true) {
+            return;
+        }
         let group = self.child.id();
         let _ = sys::signal::send_group(group, Signal::SIGKILL);
         let _ = self.child.wait();
