@@ -38,6 +38,96 @@ impl Table {
     }
 }
 
+/// An open table that is read piece by piece, for a process that must outlive its tables: one that is cut short under
+/// us is an error here, where a `Table` would end the process.
+#[derive(Debug)]
+pub struct Reader {
+    file: std::fs::File,
+}
+
+impl Reader {
+    /// The longest record that is given out, bytes.
+    pub const RECORD_LIMIT: usize = 1 << 20;
+
+    /// Opens the table at `path`; `Ok(None)` when there is no such file. Whether it is a cdb shows in `get`.
+    ///
+    /// # Errors
+    /// Unreadable.
+    pub fn open(path: impl AsRef<Path>) -> io::Result<Option<Reader>> {
+        match std::fs::File::open(path) {
+            Ok(file) => Ok(Some(Reader { file })),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The first record of `key`.
+    ///
+    /// # Errors
+    /// The table is damaged, or the record too long.
+    pub fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
+        let hash = hash(key);
+        let (start, slots) = self.pair(u64::from(hash % 256) * 8)?;
+        if slots == 0 {
+            return Ok(None);
+        }
+        for step in 0..slots {
+            let slot = (u64::from(hash >> 8) + u64::from(step)) % u64::from(slots);
+            let (found, at) = self.pair(u64::from(start) + slot * 8)?;
+            if at == 0 {
+                return Ok(None);
+            }
+            if found == hash
+                && let Some(data) = self.record(u64::from(at), key)?
+            {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The data of the record at `at`, if its key is `key`.
+    fn record(&self, at: u64, key: &[u8]) -> io::Result<Option<Bytes>> {
+        let (key_length, data_length) = self.pair(at)?;
+        if usize::try_from(key_length).ok() != Some(key.len())
+            || self.bytes(at + 8, key.len())? != key
+        {
+            return Ok(None);
+        }
+        let length = usize::try_from(data_length).unwrap_or(usize::MAX);
+        self.bytes(at + 8 + u64::from(key_length), length).map(Some)
+    }
+
+    /// Two numbers of four bytes.
+    fn pair(&self, at: u64) -> io::Result<(u32, u32)> {
+        use std::os::unix::fs::FileExt;
+        let (mut first, mut second) = ([0; 4], [0; 4]);
+        let mut both = [0; 8];
+        self.file.read_exact_at(&mut both, at)?;
+        let (left, right) = both.split_at(first.len());
+        first.copy_from_slice(left);
+        second.copy_from_slice(right);
+        Ok((u32::from_le_bytes(first), u32::from_le_bytes(second)))
+    }
+
+    fn bytes(&self, at: u64, length: usize) -> io::Result<Bytes> {
+        use std::os::unix::fs::FileExt;
+        if length > Reader::RECORD_LIMIT {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, at)?;
+        Ok(bytes)
+    }
+}
+
+/// The hash of cdb.
+fn hash(key: &[u8]) -> u32 {
+    key.iter().fold(5381, |hash: u32, &byte| {
+        hash.wrapping_mul(33) ^ u32::from(byte)
+    })
+}
+
 /// Writes a table whole or not at all: `temporary` is written, synced and renamed to `path` (same directory).
 ///
 /// Of records with the same key, readers find the first.
@@ -138,6 +228,39 @@ impl Maker {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn read_and_mapped_it_is_the_same_table() {
+        let dir = std::env::temp_dir().join(format!("control-reader-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("t.cdb");
+        let records = (0..2000).map(|n| (format!("key {}", n % 1500), format!("value {n}")));
+        make(&path, &dir.join("t.tmp"), 0o644, records).unwrap();
+        let table = Table::open(&path).unwrap().unwrap();
+        let reader = Reader::open(&path).unwrap().unwrap();
+        for n in 0..1600 {
+            let key = format!("key {n}");
+            let found = reader.get(key.as_bytes()).unwrap();
+            assert_eq!(found, table.get(key.as_bytes()).unwrap(), "{key}");
+            assert_eq!(found.is_some(), n < 1500);
+        }
+        assert!(Reader::open(dir.join("none")).unwrap().is_none());
+        // Cut short under it, it is an error, or as it was.
+        drop(table);
+        let whole = std::fs::read(&path).unwrap();
+        for cut in [0, 1, 2047, 2048, whole.len() / 2, whole.len() - 1] {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            for n in (0..1600).step_by(40) {
+                let key = format!("key {n}");
+                match reader.get(key.as_bytes()) {
+                    Ok(None) => assert!(n >= 1500),
+                    Ok(Some(data)) => assert!(data.starts_with(b"value ")),
+                    Err(e) => assert_eq!(e.kind(), ErrorKind::UnexpectedEof),
+                }
+            }
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn the_first_of_two_records_is_found() {
