@@ -117,7 +117,7 @@ impl Lookup {
             Err(e) => return Err(e),
         };
         if self.table.as_ref().is_none_or(|(open, _)| *open != version) {
-            self.table = Users::open()?.map(|users| (version, users));
+            self.table = Users::open_to_keep()?.map(|users| (version, users));
         }
         match &self.table {
             Some((_, users)) => users.find(local),

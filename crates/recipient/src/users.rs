@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 use base::Bytes;
 use base::bytes::{lower, number};
 use control::Table;
+use control::table::Reader;
 
 /// Where the table is.
 const PLACE: &str = "users/cdb";
@@ -72,10 +73,26 @@ impl User {
     }
 }
 
+/// How the table is read.
+#[derive(Debug)]
+enum Source {
+    Mapped(Table),
+    Read(Reader),
+}
+
+impl Source {
+    fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>> {
+        match self {
+            Source::Mapped(table) => table.get(key),
+            Source::Read(table) => table.get(key),
+        }
+    }
+}
+
 /// The open table.
 #[derive(Debug)]
 pub struct Users {
-    table: Table,
+    table: Source,
     /// the last bytes of all prefixes
     ends: Bytes,
 }
@@ -86,7 +103,19 @@ impl Users {
     /// # Errors
     /// Unreadable, damaged, or without the set of last bytes.
     pub fn open() -> io::Result<Option<Users>> {
-        let Some(table) = Table::open(PLACE)? else {
+        Users::over(Table::open(PLACE)?.map(Source::Mapped))
+    }
+
+    /// As `open`, for a process that keeps the table for long and must survive whatever happens to the file.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_to_keep() -> io::Result<Option<Users>> {
+        Users::over(Reader::open(PLACE)?.map(Source::Read))
+    }
+
+    fn over(table: Option<Source>) -> io::Result<Option<Users>> {
+        let Some(table) = table else {
             return Ok(None);
         };
         let ends = table

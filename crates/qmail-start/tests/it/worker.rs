@@ -854,3 +854,35 @@ fn frames_carry_several_recipients_and_large_numbers() {
     session.say(b"\xff\xff\xff\xff");
     session.leave();
 }
+
+#[test]
+fn a_table_that_is_exchanged_or_spoilt_counts_at_once() {
+    let test = "a_table_that_is_exchanged_or_spoilt_counts_at_once";
+    if !has_our_local(test) {
+        return;
+    }
+    let office = Office::new("worker-table");
+    office.homes(|_| {});
+    let mut session = office.start();
+    let mut ask = || {
+        session.order(0, "1/24", "joe@host.test");
+        session.report().1
+    };
+    let cdb = office.home.join("users/cdb");
+    let tmp = office.home.join("users/cdb.tmp");
+    let whole = fs::read(&cdb).unwrap();
+    assert_eq!(ask(), "Kdid 1+0+0\n");
+    let root = format!("joe\x000\x000\0{}\0\0\0", office.place("joe"));
+    let records = [("!joe\0", root.as_str()), ("", "")];
+    control::table::make(&cdb, &tmp, 0o644, records).unwrap();
+    assert_eq!(ask(), "ZNot allowed to perform deliveries as root.\n");
+    // In place: nobody should, and nobody dies of it.
+    let trouble = "ZTrouble reading users/cdb in qmail-lspawn.\n";
+    for cut in [0, 100, 2048] {
+        fs::write(&cdb, &whole[..cut]).unwrap();
+        assert_eq!(ask(), trouble);
+    }
+    fs::write(&cdb, whole).unwrap();
+    assert_eq!(ask(), "Kdid 1+0+0\n");
+    session.leave();
+}
