@@ -5,6 +5,7 @@
 //!
 //! Source  qmail-clean(8)
 
+use std::cell::RefCell;
 use std::io::{BufReader, ErrorKind};
 use std::os::fd::OwnedFd;
 
@@ -56,9 +57,18 @@ pub fn promises() -> Promises {
 
 fn serve(queue: &Dir, layout: Layout, input: OwnedFd) -> Result<(), Die> {
     let output = sys::fd::inherited(1);
-    let answer = |byte: u8| match &output {
-        Ok(fd) => sys::fd::write_all(fd, &[byte]).map_err(|_| Die::silent(UNHEARD)),
-        Err(_) => Err(Die::silent(UNHEARD)),
+    let answers = RefCell::new(Bytes::new());
+    let flush = || -> Result<(), Die> {
+        let bytes = std::mem::take(&mut *answers.borrow_mut());
+        match &output {
+            _ if bytes.is_empty() => Ok(()),
+            Ok(fd) => sys::fd::write_all(fd, &bytes).map_err(|_| Die::silent(UNHEARD)),
+            Err(_) => Err(Die::silent(UNHEARD)),
+        }
+    };
+    let answer = |byte: u8| {
+        answers.borrow_mut().push(byte);
+        Ok(())
     };
     let mut input = BufReader::new(std::fs::File::from(input));
     let mut request = Bytes::new();
@@ -69,6 +79,10 @@ fn serve(queue: &Dir, layout: Layout, input: OwnedFd) -> Result<(), Die> {
             until_sweep = SWEEP_EVERY + 1;
         }
         until_sweep -= 1;
+        // Answers to requests that came together go together; none waits for a request that is not whole.
+        if !input.buffer().contains(&0) {
+            flush()?;
+        }
         match base::io::line(&mut input, 0, REQUEST_LIMIT, &mut request) {
             Ok(Line::Whole) => obey(queue, layout, &request, answer)?,
             Ok(Line::TooLong) => {
@@ -78,11 +92,11 @@ fn serve(queue: &Dir, layout: Layout, input: OwnedFd) -> Result<(), Die> {
                     Ok(Line::TooLong)
                 ) {}
                 if request.last() != Some(&0) {
-                    return Ok(());
+                    return flush();
                 }
                 answer(b'x')?;
             }
-            Ok(Line::Partial | Line::End) | Err(_) => return Ok(()),
+            Ok(Line::Partial | Line::End) | Err(_) => return flush(),
         }
     }
 }
