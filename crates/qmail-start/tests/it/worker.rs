@@ -886,3 +886,61 @@ fn a_table_that_is_exchanged_or_spoilt_counts_at_once() {
     assert_eq!(ask(), "Kdid 1+0+0\n");
     session.leave();
 }
+
+#[test]
+fn a_worker_that_hangs_keeps_its_own_deliveries_only() {
+    let test = "a_worker_that_hangs_keeps_its_own_deliveries_only";
+    if !has_our_local(test) {
+        return;
+    }
+    let office = Office::new("worker-hangs");
+    office.homes(|_| {});
+    let mut session = office.start();
+    let good = "Kdid 1+0+0\n".to_owned();
+    session.order(0, "1/24", "joe@host.test");
+    assert_eq!(session.report(), (0, good.clone()));
+    let stopped = session.children();
+    signal::send(stopped[0], Signal::SIGSTOP).unwrap();
+    session.order(1, "1/24", "joe@host.test");
+    for number in 2..20 {
+        session.order(number, "1/24", "joe@host.test");
+        assert_eq!(session.report(), (number, good.clone()));
+    }
+    signal::send(stopped[0], Signal::SIGCONT).unwrap();
+    assert_eq!(session.report(), (1, good));
+    session.leave();
+}
+
+#[test]
+fn qmail_getpw_is_asked_once_for_many() {
+    let test = "qmail_getpw_is_asked_once_for_many";
+    if !has_our_local(test) {
+        return;
+    }
+    let office = Office::new("worker-getpw");
+    office.homes(|_| {});
+    fs::remove_file(office.home.join("users/cdb")).unwrap();
+    let gid = fs::metadata(office.place("joe")).unwrap().gid();
+    let log = office.home.write("asked", "");
+    fs::set_permissions(&log, Permissions::from_mode(0o666)).unwrap();
+    let (place, log) = (office.place("joe"), log.display());
+    office.home.fake(
+        "qmail-getpw",
+        &format!(
+            "echo $1 >>{log}; printf '%s\\0' joe {} {gid} {place} '' ''",
+            office.uids[0]
+        ),
+    );
+    let mut session = office.start();
+    for number in 0..20 {
+        session.order(number, "1/24", "joe@host.test");
+    }
+    for _ in 0..20 {
+        assert_eq!(session.report().1, "Kdid 1+0+0\n");
+    }
+    session.order(0, "1/24", "joe@host.test");
+    assert_eq!(session.report().1, "Kdid 1+0+0\n");
+    let asked = fs::read_to_string(office.home.join("asked")).unwrap();
+    assert_eq!(asked, "joe\n");
+    session.leave();
+}
