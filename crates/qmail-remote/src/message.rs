@@ -9,6 +9,9 @@ use wire::stuff::Survey;
 /// Bytes that are read and sent at a time. A message that fits is read once.
 pub(crate) const BLOCK: usize = 64 * 1024;
 
+/// Bytes that are asked for first: most messages are not longer.
+const FIRST: usize = 16 * 1024;
+
 /// What there is behind the first block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
@@ -37,7 +40,7 @@ impl Message {
 
     /// A message that stands at its start.
     pub(crate) fn new(mut file: File) -> io::Result<Message> {
-        let mut head = Bytes::with_capacity(BLOCK);
+        let mut head = Bytes::with_capacity(FIRST);
         fill(&mut file, &mut head)?;
         let mut survey = Survey::default();
         survey.feed(&head);
@@ -114,12 +117,19 @@ impl Message {
 
 /// Reads a whole block, or what is left.
 fn fill(file: &mut File, block: &mut Bytes) -> io::Result<()> {
-    block.clear();
-    match file.take(BLOCK as u64).read_to_end(block) {
-        Ok(_) => Ok(()),
-        Err(e) if e.kind() == ErrorKind::Interrupted => Ok(()),
-        Err(e) => Err(e),
+    let mut filled = 0;
+    while filled < BLOCK {
+        let size = if filled < FIRST { FIRST } else { BLOCK };
+        block.resize(size, 0);
+        match file.read(block.get_mut(filled..).unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
     }
+    block.truncate(filled);
+    Ok(())
 }
 
 #[cfg(test)]
