@@ -20,8 +20,9 @@ const STRANGER: u32 = 65_533;
 
 /// A home with a service.
 pub(crate) struct Post {
-    pub(crate) home: Home,
+    /// ends before its home goes
     service: Option<Daemon>,
+    pub(crate) home: Home,
 }
 
 fn give(path: &Path, uid: u32) {
