@@ -31,6 +31,10 @@ pub fn confined() -> Vec<Confined> {
             walls: Walls::Landlock,
             ..all("qmail-queue", qmail_queue::promises())
         },
+        Confined {
+            walls: Walls::Landlock,
+            ..all("qmail-queued", qmail_queue::queued_promises())
+        },
         all("qmail-clean", qmail_send::clean_promises()),
         all("qmail-remote", qmail_remote::promises([25, 53])),
         asking,
@@ -74,7 +78,8 @@ pub fn row(confined: &Confined) -> String {
         Network::None if confined.walls == Walls::All => "-",
         Network::None => "no TCP",
         Network::Clients(_) => "UDP; TCP to the ports of the route and of the resolvers",
-        Network::Local => "local sockets",
+        Network::Local if confined.walls == Walls::All => "local sockets",
+        Network::Local => "local sockets, no TCP",
     };
     let walls = match confined.walls {
         Walls::All => "Landlock, seccomp",
