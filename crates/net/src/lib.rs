@@ -8,4 +8,5 @@
 //! Source     tcp-environ(5), UCSPI-1996
 
 pub mod peer;
+pub mod proxy;
 pub mod ucspi;
