@@ -20,6 +20,7 @@ mod host;
 mod ident;
 mod mconnect_io;
 mod names;
+mod network;
 mod options;
 mod port;
 mod rblsmtpd;

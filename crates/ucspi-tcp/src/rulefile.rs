@@ -5,15 +5,13 @@ use std::io::{self, ErrorKind};
 use base::die::system_text;
 use control::Table;
 
-use crate::rules::{Client, Rule, find};
+use crate::rules::{Client, Order, Rule, find};
 
 /// What the rules file says of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// this rule
-    Rule(Rule),
-    /// no rule: let through
-    Default,
+    /// these rules; none: let through
+    Rules(Vec<Rule>),
     /// there is no rules file
     NoFile,
 }
@@ -22,12 +20,13 @@ pub(crate) enum Found {
 ///
 /// # Errors
 /// The file cannot be read or is damaged: why, in the system's words.
-pub(crate) fn look(path: &[u8], client: &Client<'_>) -> Result<Found, String> {
+pub(crate) fn look(path: &[u8], order: Order, client: &Client<'_>) -> Result<Found, String> {
     let Some(table) = Table::open(sys::dir::path(path)).map_err(|e| words(&e, path))? else {
         return Ok(Found::NoFile);
     };
-    let rule = find(client, |key| table.get(key)).map_err(|e| words(&e, path))?;
-    Ok(rule.map_or(Found::Default, Found::Rule))
+    find(order, client, |key| table.get(key))
+        .map(Found::Rules)
+        .map_err(|e| words(&e, path))
 }
 
 /// A damaged table is a "protocol error"; for an empty file the original says "invalid argument" (it cannot map it).

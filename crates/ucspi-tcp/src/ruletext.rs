@@ -3,11 +3,16 @@
 use base::Bytes;
 use base::bytes::scan_number;
 
+use crate::network::{Network, Size};
+use crate::rules::SIZES;
+
 /// The records of one line: the same data under one key, or under several for a range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Records {
     /// the address; all addresses of a range
     pub(crate) keys: Vec<Bytes>,
+    /// the sizes of those that are networks
+    pub(crate) sizes: Vec<Size>,
     /// `D`, if denied, and `+NAME=value` for each variable, each with a NUL behind it
     pub(crate) data: Bytes,
 }
@@ -52,10 +57,16 @@ pub(crate) fn parse(line: &[u8]) -> Result<Option<Records>, Unreadable> {
         ),
     };
     variables(rest, &mut data)?;
-    Ok(Some(Records {
-        keys: addresses(address)?,
-        data,
-    }))
+    let (mut keys, mut sizes) = (addresses(address)?, Vec::new());
+    for key in &mut keys {
+        if let Some(network) = Network::read(key).map_err(|_| Unreadable)? {
+            *key = network.name();
+            sizes.push(network.size());
+        } else if key == SIZES {
+            return Err(Unreadable);
+        }
+    }
+    Ok(Some(Records { keys, sizes, data }))
 }
 
 /// The address and the verdict: IPv6 addresses have colons too, so it is the first colon with a verdict behind it.
@@ -180,6 +191,18 @@ mod tests {
         assert_eq!(keys("1-2.3-4.:deny"), ["1.3-4.", "2.3-4."]);
         assert_eq!(keys("=a-b.test:deny"), ["=a-b.test"]);
         assert_eq!(keys("u@1.2.3-5.:deny"), ["u@1.2.3-5."]);
+    }
+
+    #[test]
+    fn networks() {
+        assert_eq!(keys("192.0.2.9/24:deny"), ["192.0.2.0/24"]);
+        assert_eq!(keys("2001:db8::/32:allow"), ["2001:db8::/32"]);
+        assert_eq!(keys("10.0-1.0.0/16:deny"), ["10.0.0.0/16", "10.1.0.0/16"]);
+        assert_eq!(keys("u@192.0.2.9/24:deny"), ["u@192.0.2.9/24"]);
+        assert_eq!(keys("=a/24:deny"), ["=a/24"]);
+        for line in ["192.0.2.0/33:deny", "::/x:deny", "/:deny"] {
+            assert_eq!(parse(line.as_bytes()), Err(Unreadable), "{line}");
+        }
     }
 
     #[test]

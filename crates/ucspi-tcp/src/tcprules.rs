@@ -1,5 +1,6 @@
 //! tcprules: rules as text on descriptor 0 become a table.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader};
 
 use base::io::{Line, line};
@@ -7,6 +8,8 @@ use base::{Bytes, Call, Die};
 use control::table::Maker;
 use sys::sandbox::{Access, Promises, directory_of};
 
+use crate::network::Size;
+use crate::rules::SIZES;
 use crate::ruletext::{parse, trimmed};
 
 /// The longest line of rules, bytes.
@@ -58,24 +61,37 @@ impl io::Read for Input {
 
 fn compile(input: &mut impl BufRead, maker: &mut Maker, temporary: &[u8]) -> Result<(), Die> {
     let mut text = Bytes::new();
+    let mut sizes = BTreeSet::new();
     loop {
         match line(input, b'\n', LINE_LIMIT, &mut text)
             .map_err(|e| Die::unable("read input", &e))?
         {
             Line::Whole | Line::Partial => {}
-            Line::End => return Ok(()),
+            Line::End => {
+                return add_sizes(&sizes, maker).map_err(|e| unable_to_write(temporary, &e));
+            }
             Line::TooLong => return Err(unreadable(&text)),
         }
         let rule = trimmed(&text);
         let Some(records) = parse(rule).map_err(|_| unreadable(rule))? else {
             continue;
         };
+        sizes.extend(&records.sizes);
         for key in &records.keys {
             maker
                 .add(key, &records.data)
                 .map_err(|e| unable_to_write(temporary, &e))?;
         }
     }
+}
+
+/// A table without networks is what it always was.
+fn add_sizes(sizes: &BTreeSet<Size>, maker: &mut Maker) -> io::Result<()> {
+    if sizes.is_empty() {
+        return Ok(());
+    }
+    let data: Bytes = sizes.iter().flat_map(|s| [s.family, s.bits]).collect();
+    maker.add(SIZES, &data)
 }
 
 /// The line is the administrator's own, so it is shown as it is, like the original does.

@@ -4,14 +4,18 @@ use base::{Bytes, Call, Die};
 use sys::sandbox::{Access, Promises};
 
 use crate::rulefile::{Found, look};
-use crate::rules::{Client, Instruction, Rule, instructions};
+use crate::rules::{Client, Instruction, Order, Rule, instructions, verdict};
 
 /// Shows the rule of a client. See tcprulescheck(1).
 ///
 /// # Errors
 /// The rules cannot be read, or the answer not written (111).
 pub fn tcprulescheck(call: &Call) -> Result<(), Die> {
-    let Some(path) = call.args.first() else {
+    let (order, words) = match call.args.split_first() {
+        Some((first, rest)) if first == b"--both-rules" => (Order::Both, rest),
+        _ => (Order::First, call.args.as_slice()),
+    };
+    let Some(path) = words.first() else {
         return Err(Die::usage("tcprulescheck rules.cdb"));
     };
     let ip = base::env("TCPREMOTEIP").unwrap_or_else(|| b"0.0.0.0".to_vec());
@@ -30,9 +34,8 @@ pub fn tcprulescheck(call: &Call) -> Result<(), Die> {
             [b"unable to read ", path.as_slice(), b": ", text.as_bytes()].concat(),
         )
     };
-    let answer = match look(path, &client).map_err(|e| unable(&e))? {
-        Found::Rule(rule) => describe(&rule),
-        Found::Default => b"default:\nallow connection\n".to_vec(),
+    let answer = match look(path, order, &client).map_err(|e| unable(&e))? {
+        Found::Rules(rules) => describe(&rules),
         Found::NoFile => return Err(unable("file does not exist")),
     };
 
@@ -46,20 +49,34 @@ pub fn promises(table: &[u8]) -> Promises {
     Promises::new().path(table, Access::Read)
 }
 
-/// A denial ends the description, as nothing else counts then.
-fn describe(rule: &Rule) -> Bytes {
-    let mut out = [b"rule ", rule.key.as_slice(), b":\n"].concat();
-    for instruction in instructions(&rule.data) {
-        match instruction {
-            Instruction::Deny => {
-                out.extend_from_slice(b"deny connection\n");
-                return out;
-            }
-            Instruction::Set(set) => {
+/// A denial ends the description of a rule, as nothing else counts then.
+fn describe(rules: &[Rule]) -> Bytes {
+    let mut out = Bytes::new();
+    if rules.is_empty() {
+        out.extend_from_slice(b"default:\n");
+    }
+    let mut names: Vec<&[u8]> = Vec::new();
+    for rule in rules {
+        out.extend_from_slice(&[b"rule ", rule.key.as_slice(), b":\n"].concat());
+        let before = names.clone();
+        for set in settings(rule) {
+            let name = set.split(|&b| b == b'=').next().unwrap_or_default();
+            if !before.contains(&name) {
+                names.push(name);
                 out.extend_from_slice(&[b"set environment variable ", set, b"\n"].concat());
             }
         }
     }
-    out.extend_from_slice(b"allow connection\n");
+    out.extend_from_slice(match verdict(rules) {
+        None => b"deny connection\n",
+        Some(_) => b"allow connection\n",
+    });
     out
+}
+
+fn settings(rule: &Rule) -> impl Iterator<Item = &[u8]> {
+    instructions(&rule.data).map_while(|instruction| match instruction {
+        Instruction::Deny => None,
+        Instruction::Set(set) => Some(set),
+    })
 }

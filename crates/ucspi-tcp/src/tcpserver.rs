@@ -2,6 +2,7 @@
 
 mod acquire;
 mod child;
+mod handed;
 mod limits;
 mod log;
 mod serve;

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use base::Die;
 use sys::socket::Families;
 
+use super::handed;
 use super::settings::{Settings, Sockets};
 use crate::host::{self, NoAddress, no_address};
 
@@ -34,10 +35,13 @@ pub(super) fn place(settings: &Settings) -> Result<Place, Die> {
         .ok_or_else(|| no_address(host, NoAddress::None))
 }
 
-/// Listens at `place`. Without IPv6 in this machine, everywhere means every IPv4 address.
+/// Listens at `place`, unless a socket for `port` was handed over. Without IPv6 in this machine, everywhere means every IPv4 address.
 pub(super) fn listen(settings: &Settings, place: &Place, port: u16) -> Result<OwnedFd, Die> {
     let four = |ip: Ipv4Addr| SocketAddr::from((ip, port));
     let six = |ip| SocketAddr::V6(SocketAddrV6::new(ip, port, 0, settings.interface));
+    if let Some(socket) = handed::listener(port) {
+        return patient(socket);
+    }
     let made = match place {
         Place::Everywhere if settings.sockets == Sockets::Four => {
             bind(settings, &four(Ipv4Addr::UNSPECIFIED))
@@ -55,7 +59,10 @@ pub(super) fn listen(settings: &Settings, place: &Place, port: u16) -> Result<Ow
             None => bind(settings, &six(*ip)),
         },
     };
-    let listener = made.map_err(|e| Die::unable("bind", &e))?;
+    patient(made.map_err(|e| Die::unable("bind", &e))?)
+}
+
+fn patient(listener: OwnedFd) -> Result<OwnedFd, Die> {
     // A client may vanish between poll and accept: accept must not wait then.
     sys::fd::nonblocking(&listener, true).map_err(|e| Die::unable("listen", &e))?;
     Ok(listener)

@@ -4,11 +4,12 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base::Bytes;
 use base::die::system_text;
 use base::io::Timed;
+use net::proxy::{self, Header};
 use net::ucspi::{self, Change, Connection, Side};
 use sys::signal::{self, Signal};
 use sys::socket::mapped;
@@ -20,7 +21,7 @@ use crate::host::plain;
 use crate::ident;
 use crate::names::{Belief, Names};
 use crate::rulefile::{Found, look};
-use crate::rules::{Client, Instruction, instructions};
+use crate::rules::{Client, Rule, verdict};
 
 /// The exit code of a client that was denied.
 const DENIED: u8 = 100;
@@ -28,6 +29,9 @@ const DENIED: u8 = 100;
 const DROPPED: u8 = 111;
 /// How long a client may take to receive the banner.
 const BANNER_TIME: Duration = Duration::from_mins(1);
+
+/// How long a front end may take to say whose connection it is.
+const HEADER_TIME: Duration = Duration::from_secs(5);
 
 /// A connection that has just come.
 #[derive(Debug)]
@@ -44,11 +48,11 @@ fn unable(what: &[u8], why: &str) -> Dropped {
 }
 
 /// Becomes the program. The result is the exit code when that is not possible.
-pub(super) fn run(settings: &Settings, visitor: &Visitor) -> u8 {
+pub(super) fn run(settings: &Settings, environment: &[(Bytes, Bytes)], visitor: &Visitor) -> u8 {
     let _ = signal::default(Signal::SIGTERM);
     let _ = signal::default(Signal::SIGCHLD);
     let _ = signal::unblock_all();
-    match serve(settings, visitor) {
+    match serve(settings, environment, visitor) {
         Ok(code) => code,
         Err(why) => {
             warn(
@@ -60,22 +64,71 @@ pub(super) fn run(settings: &Settings, visitor: &Visitor) -> u8 {
     }
 }
 
-fn serve(settings: &Settings, visitor: &Visitor) -> Result<u8, Dropped> {
+fn serve(
+    settings: &Settings,
+    environment: &[(Bytes, Bytes)],
+    visitor: &Visitor,
+) -> Result<u8, Dropped> {
     let ip = mapped(visitor.address.ip());
     let shown = ucspi::text(ip, settings.form);
     let pid = std::process::id();
     say(settings, format!("pid {pid} from {shown}"));
 
+    let ends = ends(settings, visitor)?;
     prepare_socket(settings, &visitor.socket)?;
-    let connection = find_out(settings, visitor)?;
-    let ruling = judge(settings, &connection, &shown)?;
+    let connection = find_out(settings, ends);
+    let ruling = judge(settings, &connection)?;
 
     say(settings, report(&connection, &ruling, pid));
     match ruling {
         Ruling::Denied => Ok(DENIED),
-        Ruling::Allowed(variables) => {
-            Err(become_program(settings, visitor, &connection, variables))
-        }
+        Ruling::Allowed(variables) => Err(become_program(
+            settings,
+            environment,
+            visitor,
+            &connection,
+            variables,
+        )),
+    }
+}
+
+/// The two ends of a connection.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    local: SocketAddr,
+    remote: SocketAddr,
+    /// a front end told
+    passed: bool,
+}
+
+/// Nothing is sent to a front end before it has told whose connection it is.
+fn ends(settings: &Settings, visitor: &Visitor) -> Result<Ends, Dropped> {
+    let own = |socket| {
+        let local = sys::socket::local(socket)
+            .map_err(|e| unable(b"get local address", &system_text(&e)))?;
+        let (remote, passed) = (visitor.address, false);
+        Ok(Ends {
+            local,
+            remote,
+            passed,
+        })
+    };
+    if !settings.extras.is_front_end(mapped(visitor.address.ip())) {
+        return own(&visitor.socket);
+    }
+    let mut input = Timed::new(visitor.socket.as_fd(), HEADER_TIME);
+    input.set_deadline(Instant::now().checked_add(HEADER_TIME));
+    match proxy::read(&mut input) {
+        Ok(Header::Own) => own(&visitor.socket),
+        Ok(Header::Passed {
+            source,
+            destination,
+        }) => Ok(Ends {
+            local: destination,
+            remote: source,
+            passed: true,
+        }),
+        Err(e) => Err(unable(b"read PROXY header", &system_text(&e))),
     }
 }
 
@@ -97,10 +150,13 @@ fn prepare_socket(settings: &Settings, socket: &OwnedFd) -> Result<(), Dropped> 
     .map_err(|e| unable(b"print banner", &system_text(&e)))
 }
 
-fn find_out(settings: &Settings, visitor: &Visitor) -> Result<Connection, Dropped> {
-    let (socket, remote) = (&visitor.socket, &visitor.address);
-    let local =
-        sys::socket::local(socket).map_err(|e| unable(b"get local address", &system_text(&e)))?;
+/// The host of a client behind a front end is not asked for the user: it knows no connection with us.
+fn find_out(settings: &Settings, ends: Ends) -> Connection {
+    let Ends {
+        local,
+        remote,
+        passed,
+    } = ends;
     let (local_ip, remote_ip) = (mapped(local.ip()), mapped(remote.ip()));
     let names = Names::default();
     let local_name = settings
@@ -111,11 +167,10 @@ fn find_out(settings: &Settings, visitor: &Visitor) -> Result<Connection, Droppe
         .remote_name
         .then(|| names.of(remote_ip, settings.belief))
         .flatten();
-    let info = settings
-        .ident
-        .then(|| ident::ask(&plain(&local), &plain(remote), settings.ident_time))
+    let info = (settings.ident && !passed)
+        .then(|| ident::ask(&plain(&local), &plain(&remote), settings.ident_time))
         .flatten();
-    Ok(Connection {
+    Connection {
         local: Side {
             ip: local_ip,
             port: local.port(),
@@ -128,7 +183,7 @@ fn find_out(settings: &Settings, visitor: &Visitor) -> Result<Connection, Droppe
         },
         info,
         interface: interface(&local),
-    })
+    }
 }
 
 fn interface(local: &SocketAddr) -> Option<Bytes> {
@@ -145,35 +200,33 @@ enum Ruling {
     Allowed(Vec<Change>),
 }
 
-fn judge(settings: &Settings, connection: &Connection, ip: &str) -> Result<Ruling, Dropped> {
+fn judge(settings: &Settings, connection: &Connection) -> Result<Ruling, Dropped> {
     let Some(path) = &settings.rules else {
         return Ok(Ruling::Allowed(Vec::new()));
     };
+    let ip = ucspi::text(connection.remote.ip, settings.form);
     let client = Client {
         ip: ip.as_bytes(),
         host: connection.remote.host.as_deref(),
         info: connection.info.as_deref(),
     };
     let unreadable = |why: &str| unable(&[b"read ", path.as_slice()].concat(), why);
-    match look(path, &client).map_err(|why| unreadable(&why))? {
-        Found::Rule(rule) => Ok(apply(&rule.data)),
+    match look(path, settings.extras.order, &client).map_err(|why| unreadable(&why))? {
+        Found::Rules(rules) => Ok(apply(&rules)),
         Found::NoFile if !settings.rules_may_miss => Err(unreadable("file does not exist")),
-        Found::NoFile | Found::Default => Ok(Ruling::Allowed(Vec::new())),
+        Found::NoFile => Ok(Ruling::Allowed(Vec::new())),
     }
 }
 
-fn apply(data: &[u8]) -> Ruling {
-    let mut variables = Vec::new();
-    for instruction in instructions(data) {
-        match instruction {
-            Instruction::Deny => return Ruling::Denied,
-            Instruction::Set(set) => {
-                let split = base::bytes::split_once(set, b'=');
-                variables.extend(split.map(|(name, value)| (name.into(), Some(value.into()))));
-            }
-        }
-    }
-    Ruling::Allowed(variables)
+fn apply(rules: &[Rule]) -> Ruling {
+    let Some(set) = verdict(rules) else {
+        return Ruling::Denied;
+    };
+    let split = |variable| {
+        let (name, value) = base::bytes::split_once(variable, b'=')?;
+        Some((name.into(), Some(value.into())))
+    };
+    Ruling::Allowed(set.into_iter().filter_map(split).collect())
 }
 
 fn report(connection: &Connection, ruling: &Ruling, pid: u32) -> Bytes {
@@ -205,6 +258,7 @@ fn report(connection: &Connection, ruling: &Ruling, pid: u32) -> Bytes {
 /// Returns only if the program could not be run: why.
 fn become_program(
     settings: &Settings,
+    environment: &[(Bytes, Bytes)],
     visitor: &Visitor,
     connection: &Connection,
     variables: Vec<Change>,
@@ -218,7 +272,7 @@ fn become_program(
     let socket = visitor.socket.as_fd();
     let spawn = Spawn::new(program)
         .args(args)
-        .env(ucspi::changed(sys::spawn::environment(), changes))
+        .env(ucspi::changed(environment.to_vec(), changes))
         .search_here()
         .fd(0, socket)
         .fd(1, socket);

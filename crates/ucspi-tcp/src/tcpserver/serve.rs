@@ -4,14 +4,15 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use base::Die;
 use base::die::system_text;
+use base::{Bytes, Die};
 use net::ucspi;
 use sys::poll::Wait;
 use sys::signal::{self, Signal};
 use sys::socket::mapped;
 
 use super::child::{self, Visitor};
+use super::handed;
 use super::limits::{Excess, Limits, Source};
 use super::log::{say, warn};
 use super::settings::Settings;
@@ -24,6 +25,8 @@ pub(super) struct Server<'a> {
     settings: &'a Settings,
     /// `None` only in a child, which must not hold the port
     listener: Option<OwnedFd>,
+    /// of the programs, before anything is known of a client
+    environment: Vec<(Bytes, Bytes)>,
     children: u64,
     limits: Limits,
     wake: BorrowedFd<'static>,
@@ -50,6 +53,7 @@ impl<'a> Server<'a> {
         Ok(Server {
             settings,
             listener: Some(listener),
+            environment: handed::environment(),
             children: 0,
             limits: Limits::new(extras.per_address, extras.rate),
             wake,
@@ -119,11 +123,19 @@ impl<'a> Server<'a> {
 
     /// Starts a child, or refuses the connection: then it costs no process.
     fn admit(&mut self, visitor: &Visitor) {
-        let ip = mapped(visitor.address.ip());
-        match self.limits.admit(Source::of(ip), Instant::now()) {
-            Ok(()) => self.start(visitor),
-            Err(excess) => self.refuse(visitor, excess),
+        match self
+            .limited(visitor)
+            .map(|s| self.limits.admit(s, Instant::now()))
+        {
+            Some(Err(excess)) => self.refuse(visitor, excess),
+            None | Some(Ok(())) => self.start(visitor),
         }
+    }
+
+    /// Whose share it is. A front end brings many clients: it has no limits.
+    fn limited(&self, visitor: &Visitor) -> Option<Source> {
+        let ip = mapped(visitor.address.ip());
+        (!self.settings.extras.is_front_end(ip)).then(|| Source::of(ip))
     }
 
     /// A new connection has room for a greeting, so this does not wait.
@@ -140,18 +152,20 @@ impl<'a> Server<'a> {
         self.children += 1;
         self.status();
         let held = signal::block(Signal::SIGTERM);
-        let (settings, listener) = (self.settings, &mut self.listener);
+        let (settings, environment) = (self.settings, &self.environment);
+        let listener = &mut self.listener;
         let made = sys::process::fork(|| {
             drop(listener.take());
-            child::run(settings, visitor)
+            child::run(settings, environment, visitor)
         });
         if held.is_ok() {
             let _ = signal::unblock(Signal::SIGTERM);
         }
         match made {
             Ok(pid) => {
-                let source = Source::of(mapped(visitor.address.ip()));
-                self.limits.started(pid, source);
+                if let Some(source) = self.limited(visitor) {
+                    self.limits.started(pid, source);
+                }
             }
             Err(e) => {
                 let text = format!("dropping connection, unable to fork: {}", system_text(&e));

@@ -11,6 +11,7 @@
 
 mod fake_dns;
 mod filters;
+mod frontend;
 mod interchange;
 mod limits;
 mod names;

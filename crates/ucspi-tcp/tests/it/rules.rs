@@ -146,3 +146,61 @@ fn misuse() {
         assert_eq!((done.code(), done.err_text()), (100, want));
     }
 }
+
+/// What tcprulescheck says with `--both-rules`.
+fn check_both(scratch: &Scratch, variables: &[(&str, &str)]) -> String {
+    let run = Run::new(program("tcprulescheck"))
+        .args(["--both-rules", "r.cdb"])
+        .dir(scratch.path());
+    let run = variables
+        .iter()
+        .fold(run, |run, (name, value)| run.env(name, value));
+    run.output().out_text()
+}
+
+#[test]
+fn a_client_is_judged_from_both_sides() {
+    let scratch = Scratch::new("bothsides");
+    rules(
+        &scratch,
+        "r.cdb",
+        "192.0.2.:allow,A=\"ip\"\n=.bad.test:deny\n=.good.test:allow,A=\"host\",B=\"host\"\n:deny\n",
+    );
+    let from = |host| [("TCPREMOTEIP", "192.0.2.1"), ("TCPREMOTEHOST", host)];
+    let ip = "rule 192.0.2.:\nset environment variable A=ip\n";
+    assert_eq!(
+        check_both(&scratch, &from("h.good.test")),
+        format!("{ip}rule =.good.test:\nset environment variable B=host\nallow connection\n")
+    );
+    assert_eq!(
+        check_both(&scratch, &from("h.bad.test")),
+        format!("{ip}rule =.bad.test:\ndeny connection\n")
+    );
+    let alone = format!("{ip}allow connection\n");
+    assert_eq!(check_both(&scratch, &from("h.test")), alone);
+    assert_eq!(check(&scratch, "r.cdb", &from("h.bad.test")), alone);
+    assert_eq!(check_both(&scratch, &[]), "rule :\ndeny connection\n");
+}
+
+#[test]
+fn networks_have_rules() {
+    let scratch = Scratch::new("networks");
+    rules(
+        &scratch,
+        "r.cdb",
+        "192.0.2.64/26:deny\n192.0.2.:allow,A=\"1\"\n2001:db8:8000::/33:deny\n:allow\n",
+    );
+    for (ip, key, verdict) in [
+        ("192.0.2.127", "192.0.2.64/26", "deny"),
+        ("192.0.2.128", "192.0.2.", "allow"),
+        ("::ffff:192.0.2.64", "192.0.2.64/26", "deny"),
+        ("2001:db8:8001::1", "2001:db8:8000::/33", "deny"),
+        ("2001:db8:7fff::1", "", "allow"),
+    ] {
+        let said = check(&scratch, "r.cdb", &[("TCPREMOTEIP", ip)]);
+        assert!(said.starts_with(&format!("rule {key}:\n")), "{ip}: {said}");
+        assert!(said.ends_with(&format!("{verdict} connection\n")), "{ip}");
+    }
+    let done = compile(&scratch, "192.0.2.0/33:deny\n");
+    assert_eq!(done.code(), 100);
+}

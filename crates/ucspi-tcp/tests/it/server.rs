@@ -29,8 +29,13 @@ impl Server {
 
     /// Starts what `run` is, in the scratch directory.
     pub(crate) fn start_as(scratch: &Scratch, run: Run, words: &[&str]) -> Server {
+        Server::start_plain(scratch, run.arg("-1").args(words))
+    }
+
+    /// Starts what `run` is, which has option `-1` already.
+    pub(crate) fn start_plain(scratch: &Scratch, run: Run) -> Server {
         let log = scratch.join(format!("log{}", COUNT.fetch_add(1, Ordering::Relaxed)));
-        let daemon = run.arg("-1").args(words).dir(scratch.path()).start(&log);
+        let daemon = run.dir(scratch.path()).start(&log);
         let port = kit::until(kit::LIMIT, || printed_port(&log));
         let port = port.unwrap_or_else(|| panic!("no port: {}", text(&log)));
         Server { daemon, port, log }

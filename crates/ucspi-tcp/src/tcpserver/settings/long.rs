@@ -1,10 +1,13 @@
 //! The options of our own, which have names.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use base::Bytes;
 use base::bytes::{number, split_once};
 
+use crate::network::Network;
+use crate::rules::Order;
 use crate::tcpserver::limits::Rate;
 
 /// The time of a rate that names none.
@@ -19,6 +22,10 @@ pub(in crate::tcpserver) struct Extras {
     pub(in crate::tcpserver) rate: Option<Rate>,
     /// `--refusal=TEXT`: said to clients above a limit
     pub(in crate::tcpserver) refusal: Option<Bytes>,
+    /// `--proxy=LIST`: front ends that say whose connection it is
+    pub(in crate::tcpserver) front_ends: Vec<Network>,
+    /// `--both-rules`: judge a client from both sides
+    pub(in crate::tcpserver) order: Order,
 }
 
 /// An option that is not known, or whose value is not one.
@@ -26,16 +33,29 @@ pub(in crate::tcpserver) struct Extras {
 pub(super) struct Unknown;
 
 impl Extras {
+    /// Whether `ip` is a trusted front end.
+    pub(in crate::tcpserver) fn is_front_end(&self, ip: Ipv6Addr) -> bool {
+        self.front_ends.iter().any(|network| network.holds(ip))
+    }
+
     /// Takes the option `--name=value`.
     pub(super) fn take(&mut self, name: &[u8], value: &[u8]) -> Result<(), Unknown> {
         match name {
             b"per-address" => self.per_address = Some(count(value)?),
             b"rate" => self.rate = Some(rate(value)?),
             b"refusal" => self.refusal = Some([value, b"\r\n"].concat()),
+            b"proxy" => self.front_ends.extend(networks(value)?),
+            b"both-rules" if value.is_empty() => self.order = Order::Both,
             _ => return Err(Unknown),
         }
         Ok(())
     }
+}
+
+fn networks(list: &[u8]) -> Result<Vec<Network>, Unknown> {
+    list.split(|&b| b == b',')
+        .map(|word| Network::or_address(word).ok_or(Unknown))
+        .collect()
 }
 
 fn count(value: &[u8]) -> Result<u32, Unknown> {
