@@ -257,6 +257,27 @@ fn many_jobs_at_once_use_as_many_workers_and_keep_their_numbers() {
 }
 
 #[test]
+fn hosts_do_not_take_each_others_connections() {
+    let servers: Vec<Server> = (0..5).map(|_| Server::start()).collect();
+    let home = home(&servers[0]);
+    let routes = servers.iter().enumerate();
+    let routes: Vec<String> = routes
+        .map(|(n, server)| format!("h{n}.test{}", server.route()))
+        .collect();
+    home.control("smtproutes", &routes.concat());
+    let mut spawner = Spawner::start(&home, &[]);
+    for _ in 0..4 {
+        for n in [0, 1, 2, 1, 3, 4, 0] {
+            assert_eq!(spawner.send(&[&format!("r@h{n}.test")]), [TAKEN]);
+        }
+    }
+    // A machine that stands still for two seconds may cost one more.
+    let connections: usize = servers.iter().map(Server::connections).sum();
+    assert!(connections <= 6, "{connections}");
+    assert!(spawner.children().len() <= 6);
+}
+
+#[test]
 fn five_thousand_recipients_at_one_host_take_few_connections() {
     let server = Server::start();
     let home = home(&server);

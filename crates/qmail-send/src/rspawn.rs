@@ -213,7 +213,8 @@ impl Deliver for Remote {
         };
         match pool.give(ticket, &command, &job, &host, &message) {
             Ok(()) => Step::Later,
-            Err(error) => Step::Done(vec![unable(&error)]),
+            // The classic way may do, or tells what is wrong.
+            Err(_) => self.run(message, sender, recipients),
         }
     }
 

@@ -71,6 +71,14 @@ enum Fit {
     Host,
 }
 
+/// Whether a worker could not be told because it has ended.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
+}
+
 impl Worker {
     /// Starts one; it has not said hello.
     fn start(program: &Program, null: &File) -> io::Result<Worker> {
@@ -227,7 +235,7 @@ impl Pool {
     /// Gives a job to the worker that fits it best. The frame of the job was made by `remote::encode_job`.
     ///
     /// # Errors
-    /// There is no worker, and none can be started.
+    /// There is no worker and none can be started, or the job cannot be handed over. Nobody has it.
     pub(super) fn give(
         &mut self,
         ticket: Ticket,
@@ -245,11 +253,16 @@ impl Pool {
                 Some(worker) => worker,
                 None => Worker::start(&program, &self.null)?,
             };
-            match handover::send(&worker.socket, job, Some(message.as_fd())) {
-                Ok(()) => {}
-                Err(e) if is_new => return Err(e),
-                // It has gone; another one may be there.
-                Err(_) => continue,
+            if let Err(e) = handover::send(&worker.socket, job, Some(message.as_fd())) {
+                if !is_gone(&e) {
+                    self.workers.push(worker);
+                    return Err(e);
+                }
+                if is_new {
+                    return Err(e);
+                }
+                // Another one may be there.
+                continue;
             }
             worker.host = host.to_vec();
             worker.busy = Some(Busy {
