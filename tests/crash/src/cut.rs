@@ -155,7 +155,10 @@ fn record(place: &Place<'_>, mails: &[Mail]) -> io::Result<(Vec<Store>, Vec<Even
         return Err(io::Error::other("unable to mount the recorded disks"));
     }
     // Not what the first mount writes, only what the workload does.
-    quiet(&mut std::process::Command::new("sync"));
+    for dir in ["q", "m"] {
+        let mut sync = std::process::Command::new("sync");
+        quiet(sync.arg("-f").arg(suite.scratch.join(dir)));
+    }
     let started = place.fuse.record();
     let submit = |n: usize| -> io::Result<()> {
         match suite.submit(&mails[n])? {

@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use sys::spawn::Spawn;
@@ -64,6 +65,7 @@ struct State {
 pub struct Fuse {
     at: PathBuf,
     state: Arc<Mutex<State>>,
+    keeper: Child,
 }
 
 impl Fuse {
@@ -89,9 +91,17 @@ impl Fuse {
         }));
         let served = state.clone();
         std::thread::spawn(move || serve(device, &served));
+        // When this process is killed with file systems mounted, the keeper keeps the mount namespace until the
+        // device is closed: who unmounts a file system must not be the one who serves its disk.
+        let keeper = Command::new("sh")
+            .args(["-c", "read -r end"])
+            .stdin(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
         Ok(Fuse {
             at: at.to_owned(),
             state,
+            keeper,
         })
     }
 
@@ -151,6 +161,8 @@ impl Fuse {
 impl Drop for Fuse {
     fn drop(&mut self) {
         quiet(Command::new("umount").arg("-l").arg(&self.at));
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
     }
 }
 
