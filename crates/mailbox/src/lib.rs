@@ -21,8 +21,9 @@ use base::Bytes;
 
 use limit::Limit;
 
-/// Bytes gathered before a write.
-const PIECE: usize = 64 * 1024;
+/// Bytes gathered before a write. Most messages are smaller, and memory that is touched for the first time costs more
+/// than a write.
+const PIECE: usize = 16 * 1024;
 
 /// Why a message was not delivered. Nothing of it is visible to a reader of the mailbox then.
 #[derive(Debug)]

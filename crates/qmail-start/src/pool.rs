@@ -34,7 +34,7 @@ const JOBS: u32 = 1000;
 /// How long a worker rests before it is let go.
 const REST: Duration = Duration::from_secs(1);
 /// How many rest.
-const RESTING: usize = 20;
+const RESTING: usize = 100;
 /// A worker that has said nothing for so long hangs, or its disk does: it gets no more, and does not count.
 const HANGS: Duration = Duration::from_secs(2);
 

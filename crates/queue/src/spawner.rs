@@ -41,7 +41,7 @@ const NAME_LIMIT: usize = 100;
 /// The longest address that is taken, bytes: an address of the queue (1003) with prefix and VERP, and room.
 const FIELD_LIMIT: usize = 16 * 1024;
 /// Bytes read at once from qmail-send.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 16 * 1024;
 /// How long to rest when the kernel cannot even wait for us.
 const REST: Duration = Duration::from_secs(1);
 /// The longest wait: a day, only so that it has an end.
@@ -366,7 +366,7 @@ impl<D: Deliver> Spawner<D> {
     /// Reads what came from qmail-send and does it.
     fn obey(&mut self) {
         let Some(input) = &self.input else { return };
-        let mut piece = vec![0; PIECE];
+        let mut piece = [0; PIECE];
         match sys::fd::read(input, &mut piece) {
             Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
             Ok(0) | Err(_) => self.input = None,
