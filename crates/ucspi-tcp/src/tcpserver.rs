@@ -2,6 +2,7 @@
 
 mod acquire;
 mod child;
+mod counters;
 mod handed;
 mod limits;
 mod log;

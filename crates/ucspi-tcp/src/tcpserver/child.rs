@@ -2,7 +2,8 @@
 //!
 //! It runs in a process of its own, so it may wait for the DNS and for ident.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -20,11 +21,12 @@ use super::settings::Settings;
 use crate::host::plain;
 use crate::ident;
 use crate::names::{Belief, Names};
+use crate::options::Verbosity;
 use crate::rulefile::{Found, look};
-use crate::rules::{Client, Rule, verdict};
+use crate::rules::{Client, Order, Rule, verdict};
 
 /// The exit code of a client that was denied.
-const DENIED: u8 = 100;
+pub(super) const DENIED: u8 = 100;
 /// The exit code of a connection that was dropped.
 const DROPPED: u8 = 111;
 /// How long a client may take to receive the banner.
@@ -45,6 +47,114 @@ type Dropped = Bytes;
 
 fn unable(what: &[u8], why: &str) -> Dropped {
     [b"unable to ", what, b": ", why.as_bytes()].concat()
+}
+
+/// What to do with a connection, as far as that can be known without waiting.
+pub(super) enum Plan {
+    /// a rule denies it; the line for the log
+    Deny(Bytes),
+    /// start the program at once
+    Start(Connection, Vec<Change>),
+    /// find out more, in a process of its own
+    FindOut,
+}
+
+/// Trouble leads to a process too, which then reports it.
+pub(super) fn plan(settings: &Settings, visitor: &Visitor) -> Plan {
+    let ip = mapped(visitor.address.ip());
+    if settings.extras.is_front_end(ip) {
+        return Plan::FindOut;
+    }
+    if settings.is_quick() {
+        return quick(settings, visitor).unwrap_or(Plan::FindOut);
+    }
+    if settings.denies_early()
+        && is_denied(settings, ip)
+        && let Ok(ends) = ends(settings, visitor)
+    {
+        let connection = Connection {
+            local: side(&ends.local, settings.local_name.clone()),
+            remote: side(&ends.remote, None),
+            info: None,
+            interface: None,
+        };
+        return Plan::Deny(report(&connection, &Ruling::Denied, "0"));
+    }
+    Plan::FindOut
+}
+
+fn quick(settings: &Settings, visitor: &Visitor) -> Result<Plan, Dropped> {
+    let ends = ends(settings, visitor)?;
+    let connection = find_out(settings, ends);
+    match judge(settings, &connection)? {
+        Ruling::Denied if settings.denies_early() => {
+            Ok(Plan::Deny(report(&connection, &Ruling::Denied, "0")))
+        }
+        Ruling::Denied => Ok(Plan::FindOut),
+        Ruling::Allowed(variables) => {
+            prepare_socket(settings, &visitor.socket)?;
+            Ok(Plan::Start(connection, variables))
+        }
+    }
+}
+
+/// Whether the address alone is enough to deny: its own rule does, which nothing about a name can change; with
+/// `--both-rules` any rule for addresses is enough, and without names every rule.
+fn is_denied(settings: &Settings, ip: Ipv6Addr) -> bool {
+    let shown = ucspi::text(ip, settings.form);
+    let client = Client {
+        ip: shown.as_bytes(),
+        host: None,
+        info: None,
+    };
+    let path = settings.rules.as_deref().unwrap_or_default();
+    let Ok(Found::Rules(rules)) = look(path, settings.extras.order, &client) else {
+        return false;
+    };
+    let final_word = |rule: &Rule| {
+        !settings.remote_name
+            || rule.key == shown.as_bytes()
+            || (settings.extras.order == Order::Both && !rule.key.is_empty())
+    };
+    verdict(&rules).is_none() && rules.first().is_some_and(final_word)
+}
+
+/// Starts the program, without a process in between. Returns the child; it exists even if the program cannot be run.
+///
+/// # Errors
+/// No process could be made.
+pub(super) fn start(
+    settings: &Settings,
+    environment: &[(Bytes, Bytes)],
+    visitor: &Visitor,
+    connection: &Connection,
+    variables: Vec<Change>,
+) -> io::Result<u32> {
+    let Some(spawn) = program(settings, environment, visitor, connection, variables) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let err = sys::fd::inherited(2);
+    let spawn = match err {
+        Ok(err) if settings.verbosity == Verbosity::All => {
+            let shown = ucspi::text(connection.remote.ip, settings.form);
+            let ruling = Ruling::Allowed(Vec::new());
+            let line = report(connection, &ruling, "");
+            let (before, after) = line.split_at_checked(3).unwrap_or((&line, b""));
+            let from = [format!(" from {shown}\ntcpserver: ").as_bytes(), before].concat();
+            let after = [after, b"\n"].concat();
+            spawn.announce(err, vec![b"tcpserver: pid ".to_vec(), from, after])
+        }
+        _ => spawn,
+    };
+    let (pid, error) = spawn.spawn_or_end(DROPPED)?;
+    if let Some(error) = error {
+        let why = not_run(settings, &error);
+        warn(
+            settings,
+            [b"dropping connection, ", why.as_slice()].concat(),
+        );
+    }
+    Ok(pid)
 }
 
 /// Becomes the program. The result is the exit code when that is not possible.
@@ -79,7 +189,7 @@ fn serve(
     let connection = find_out(settings, ends);
     let ruling = judge(settings, &connection)?;
 
-    say(settings, report(&connection, &ruling, pid));
+    say(settings, report(&connection, &ruling, &pid.to_string()));
     match ruling {
         Ruling::Denied => Ok(DENIED),
         Ruling::Allowed(variables) => Err(become_program(
@@ -143,7 +253,7 @@ fn prepare_socket(settings: &Settings, socket: &OwnedFd) -> Result<(), Dropped> 
     if settings.banner.is_empty() {
         return Ok(());
     }
-    std::io::Write::write_all(
+    io::Write::write_all(
         &mut Timed::new(socket.as_fd(), BANNER_TIME),
         &settings.banner,
     )
@@ -171,18 +281,18 @@ fn find_out(settings: &Settings, ends: Ends) -> Connection {
         .then(|| ident::ask(&plain(&local), &plain(&remote), settings.ident_time))
         .flatten();
     Connection {
-        local: Side {
-            ip: local_ip,
-            port: local.port(),
-            host: local_name,
-        },
-        remote: Side {
-            ip: remote_ip,
-            port: remote.port(),
-            host: remote_name,
-        },
+        local: side(&local, local_name),
+        remote: side(&remote, remote_name),
         info,
         interface: interface(&local),
+    }
+}
+
+fn side(address: &SocketAddr, host: Option<Bytes>) -> Side {
+    Side {
+        ip: mapped(address.ip()),
+        port: address.port(),
+        host,
     }
 }
 
@@ -229,7 +339,7 @@ fn apply(rules: &[Rule]) -> Ruling {
     Ruling::Allowed(set.into_iter().filter_map(split).collect())
 }
 
-fn report(connection: &Connection, ruling: &Ruling, pid: u32) -> Bytes {
+fn report(connection: &Connection, ruling: &Ruling, pid: &str) -> Bytes {
     let Connection { local, remote, .. } = connection;
     let known = |name: &'_ Option<Bytes>| name.clone().unwrap_or_default();
     let (local_name, remote_name) = (known(&local.host), known(&remote.host));
@@ -263,9 +373,26 @@ fn become_program(
     connection: &Connection,
     variables: Vec<Change>,
 ) -> Dropped {
-    let Some((program, args)) = settings.program.split_first() else {
+    let Some(spawn) = program(settings, environment, visitor, connection, variables) else {
         return b"no program".to_vec();
     };
+    let _ = signal::default(Signal::SIGPIPE);
+    not_run(settings, &spawn.exec())
+}
+
+fn not_run(settings: &Settings, error: &io::Error) -> Dropped {
+    let program = settings.program.first().map_or(&b""[..], Vec::as_slice);
+    unable(&[b"run ", program].concat(), &system_text(error))
+}
+
+fn program<'a>(
+    settings: &Settings,
+    environment: &[(Bytes, Bytes)],
+    visitor: &'a Visitor,
+    connection: &Connection,
+    variables: Vec<Change>,
+) -> Option<Spawn<'a>> {
+    let (program, args) = settings.program.split_first()?;
     let changes = ucspi::of_server(connection, settings.form)
         .into_iter()
         .chain(variables);
@@ -276,10 +403,5 @@ fn become_program(
         .search_here()
         .fd(0, socket)
         .fd(1, socket);
-    let _ = signal::default(Signal::SIGPIPE);
-    let error = spawn.exec();
-    unable(
-        &[b"run ", program.as_slice()].concat(),
-        &system_text(&error),
-    )
+    Some(spawn)
 }

@@ -28,7 +28,7 @@ pub(super) fn warn(settings: &Settings, text: impl AsRef<[u8]>) {
 /// `ok` or `deny`, and who talks to whom.
 pub(super) struct Line<'a> {
     pub(super) verdict: &'a str,
-    pub(super) pid: u32,
+    pub(super) pid: &'a str,
     pub(super) local: [&'a [u8]; 3],
     pub(super) remote: [&'a [u8]; 4],
 }
@@ -84,7 +84,7 @@ mod tests {
     fn the_line_of_a_connection() {
         let line = Line {
             verdict: "ok",
-            pid: 7,
+            pid: "7",
             local: [b"", b"::1", b"25"],
             remote: [b"h.test", b"::2", b"joe", b"4000"],
         };

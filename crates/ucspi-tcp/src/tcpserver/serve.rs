@@ -11,7 +11,8 @@ use sys::poll::Wait;
 use sys::signal::{self, Signal};
 use sys::socket::mapped;
 
-use super::child::{self, Visitor};
+use super::child::{self, Plan, Visitor};
+use super::counters::Counters;
 use super::handed;
 use super::limits::{Excess, Limits, Source};
 use super::log::{say, warn};
@@ -19,6 +20,9 @@ use super::settings::Settings;
 
 /// How long to leave the listener alone when the machine has run out of something.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// The most connections that are taken before signals are looked at.
+const BURST: usize = 32;
 
 /// A server that runs.
 pub(super) struct Server<'a> {
@@ -29,6 +33,7 @@ pub(super) struct Server<'a> {
     environment: Vec<(Bytes, Bytes)>,
     children: u64,
     limits: Limits,
+    counters: Counters,
     wake: BorrowedFd<'static>,
     health: Health,
 }
@@ -41,12 +46,20 @@ enum Health {
     Short,
 }
 
+/// Whether there was a connection to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    One,
+    None,
+}
+
 impl<'a> Server<'a> {
     pub(super) fn new(settings: &'a Settings, listener: OwnedFd) -> io::Result<Server<'a>> {
         let wake = signal::wake()?;
         signal::catch(Signal::SIGCHLD)?;
         signal::catch(Signal::SIGTERM)?;
-        signal::ignore(Signal::SIGPIPE)?;
+        // Caught, not ignored: a program must not inherit that.
+        signal::catch(Signal::SIGPIPE)?;
         signal::unblock(Signal::SIGCHLD)?;
         signal::unblock(Signal::SIGTERM)?;
         let extras = &settings.extras;
@@ -55,6 +68,7 @@ impl<'a> Server<'a> {
             listener: Some(listener),
             environment: handed::environment(),
             children: 0,
+            counters: Counters::new(extras.counters.clone())?,
             limits: Limits::new(extras.per_address, extras.rate),
             wake,
             health: Health::Good,
@@ -67,6 +81,7 @@ impl<'a> Server<'a> {
         loop {
             signal::woken();
             if signal::pending(Signal::SIGTERM) {
+                self.counters.close(self.children);
                 return Ok(());
             }
             if signal::pending(Signal::SIGCHLD) {
@@ -84,6 +99,7 @@ impl<'a> Server<'a> {
             list.extend(self.listener.as_ref().map(Wait::readable));
         }
         let pause = (self.health == Health::Short).then_some(PAUSE);
+        let pause = pause.into_iter().chain(self.show_counters()).min();
         match sys::poll::wait(&mut list, pause) {
             Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(()),
@@ -95,19 +111,39 @@ impl<'a> Server<'a> {
             Health::Short => !full,
         };
         if worth_trying {
-            self.accept();
+            self.accept_some();
         }
         Ok(())
     }
 
-    fn accept(&mut self) {
+    fn show_counters(&mut self) -> Option<Duration> {
+        let (wait, trouble) = self.counters.show(self.children);
+        if let Some(why) = trouble {
+            warn(self.settings, format!("unable to write counters: {why}"));
+        }
+        wait
+    }
+
+    /// Takes the connections that are there, but not so many that signals have to wait.
+    fn accept_some(&mut self) {
+        for _ in 0..BURST {
+            let full = self.children >= self.settings.limit;
+            if full || self.accept() == Taken::None {
+                return;
+            }
+        }
+    }
+
+    fn accept(&mut self) -> Taken {
         let Some(listener) = &self.listener else {
-            return;
+            return Taken::None;
         };
         match sys::socket::accept(listener) {
             Ok((socket, address)) => {
                 self.health = Health::Good;
+                self.counters.connections += 1;
                 self.admit(&Visitor { socket, address });
+                return Taken::One;
             }
             // The client has gone, or there was none.
             Err(e) if is_passing(&e) => self.health = Health::Good,
@@ -119,6 +155,7 @@ impl<'a> Server<'a> {
                 self.health = Health::Short;
             }
         }
+        Taken::None
     }
 
     /// Starts a child, or refuses the connection: then it costs no process.
@@ -128,7 +165,10 @@ impl<'a> Server<'a> {
             .map(|s| self.limits.admit(s, Instant::now()))
         {
             Some(Err(excess)) => self.refuse(visitor, excess),
-            None | Some(Ok(())) => self.start(visitor),
+            None | Some(Ok(())) => match child::plan(self.settings, visitor) {
+                Plan::Deny(line) => self.deny(visitor, line),
+                plan => self.start(visitor, plan),
+            },
         }
     }
 
@@ -139,7 +179,8 @@ impl<'a> Server<'a> {
     }
 
     /// A new connection has room for a greeting, so this does not wait.
-    fn refuse(&self, visitor: &Visitor, excess: Excess) {
+    fn refuse(&mut self, visitor: &Visitor, excess: Excess) {
+        self.counters.refused += 1;
         if let Some(text) = &self.settings.extras.refusal {
             let _ = sys::local::send(&visitor.socket, text);
         }
@@ -147,20 +188,25 @@ impl<'a> Server<'a> {
         say(self.settings, format!("refuse {shown}: {}", excess.text()));
     }
 
-    /// Starts the child of one connection. SIGTERM waits meanwhile, so that a child never takes one for the server.
-    fn start(&mut self, visitor: &Visitor) {
+    fn deny(&mut self, visitor: &Visitor, line: Bytes) {
+        self.counters.denied += 1;
+        if let Some(text) = &self.settings.extras.denial {
+            let _ = sys::local::send(&visitor.socket, text);
+        }
+        say(self.settings, line);
+    }
+
+    /// Starts the child of one connection.
+    fn start(&mut self, visitor: &Visitor, plan: Plan) {
         self.children += 1;
         self.status();
-        let held = signal::block(Signal::SIGTERM);
-        let (settings, environment) = (self.settings, &self.environment);
-        let listener = &mut self.listener;
-        let made = sys::process::fork(|| {
-            drop(listener.take());
-            child::run(settings, environment, visitor)
-        });
-        if held.is_ok() {
-            let _ = signal::unblock(Signal::SIGTERM);
-        }
+        let made = match plan {
+            Plan::Start(connection, variables) => {
+                let (settings, environment) = (self.settings, &self.environment);
+                child::start(settings, environment, visitor, &connection, variables)
+            }
+            Plan::Deny(_) | Plan::FindOut => self.fork(visitor),
+        };
         match made {
             Ok(pid) => {
                 if let Some(source) = self.limited(visitor) {
@@ -176,12 +222,33 @@ impl<'a> Server<'a> {
         }
     }
 
+    /// Makes a process that finds out who it is. SIGTERM waits meanwhile, so that a child never takes one for the
+    /// server.
+    fn fork(&mut self, visitor: &Visitor) -> io::Result<u32> {
+        let held = signal::block(Signal::SIGTERM);
+        let (settings, environment) = (self.settings, &self.environment);
+        let (listener, counters) = (&mut self.listener, &self.counters);
+        let made = sys::process::fork(|| {
+            drop(listener.take());
+            let code = child::run(settings, environment, visitor);
+            if code == child::DENIED {
+                counters.tell_denied();
+            }
+            code
+        });
+        if held.is_ok() {
+            let _ = signal::unblock(Signal::SIGTERM);
+        }
+        made
+    }
+
     /// Takes the ends of children, even of one that was not ours but of the program that became us.
     fn reap(&mut self) {
         while let Some((pid, status)) = sys::process::ended_status() {
             say(self.settings, format!("end {pid} status {status}"));
             self.children = self.children.saturating_sub(1);
             self.limits.ended(pid);
+            self.counters.collect();
             self.status();
         }
     }

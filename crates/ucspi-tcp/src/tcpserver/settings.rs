@@ -135,6 +135,18 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Whether all that there is to know of a client is known at once, and its program can be started without a
+    /// process that finds out.
+    pub(super) fn is_quick(&self) -> bool {
+        self.local_name.is_some() && !self.remote_name && !self.ident && self.banner.is_empty()
+    }
+
+    /// Whether clients may be denied without a process. The log of `-v` would show it.
+    pub(super) fn denies_early(&self) -> bool {
+        let wanted = self.extras.deny_early || self.verbosity != Verbosity::All;
+        wanted && self.rules.is_some() && !self.ident && self.banner.is_empty()
+    }
+
     fn flag(&mut self, letter: u8) {
         match letter {
             b'4' => self.sockets = Sockets::Four,

@@ -84,15 +84,21 @@ impl Server {
 
     /// All that the server sends to a client with the address `from`.
     pub(crate) fn get_from(&self, from: &str) -> String {
+        let mut stream = self.connect_from(from);
+        let mut got = String::new();
+        let _ = stream.read_to_string(&mut got);
+        got
+    }
+
+    /// A connection from the address `from`.
+    pub(crate) fn connect_from(&self, from: &str) -> TcpStream {
         let (from, port): (IpAddr, u16) = (from.parse().unwrap(), 0);
         let socket = sys::socket::bound(&(from, port).into()).unwrap();
         let to = SocketAddr::new([127, 0, 0, 1].into(), self.port);
         sys::socket::connect_on(&socket, &to, PATIENCE).unwrap();
-        let mut stream = TcpStream::from(socket);
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut got = String::new();
-        let _ = stream.read_to_string(&mut got);
-        got
+        stream
     }
 }
 

@@ -22,6 +22,12 @@ pub(in crate::tcpserver) struct Extras {
     pub(in crate::tcpserver) rate: Option<Rate>,
     /// `--refusal=TEXT`: said to clients above a limit
     pub(in crate::tcpserver) refusal: Option<Bytes>,
+    /// `--denial=TEXT`: said to clients that are denied without a process
+    pub(in crate::tcpserver) denial: Option<Bytes>,
+    /// `--deny-early`: no process for those, even where the log would show it
+    pub(in crate::tcpserver) deny_early: bool,
+    /// `--counters=FILE`
+    pub(in crate::tcpserver) counters: Option<Bytes>,
     /// `--proxy=LIST`: front ends that say whose connection it is
     pub(in crate::tcpserver) front_ends: Vec<Network>,
     /// `--both-rules`: judge a client from both sides
@@ -44,6 +50,12 @@ impl Extras {
             b"per-address" => self.per_address = Some(count(value)?),
             b"rate" => self.rate = Some(rate(value)?),
             b"refusal" => self.refusal = Some([value, b"\r\n"].concat()),
+            b"denial" => {
+                self.denial = Some([value, b"\r\n"].concat());
+                self.deny_early = true;
+            }
+            b"deny-early" if value.is_empty() => self.deny_early = true,
+            b"counters" if !value.is_empty() => self.counters = Some(value.into()),
             b"proxy" => self.front_ends.extend(networks(value)?),
             b"both-rules" if value.is_empty() => self.order = Order::Both,
             _ => return Err(Unknown),
