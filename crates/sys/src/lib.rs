@@ -27,6 +27,7 @@ pub mod socket;
 pub mod spawn;
 pub mod time;
 pub mod users;
+pub mod watch;
 
 pub use dir::{Dir, Stat};
 
