@@ -1,13 +1,15 @@
-//! Finding new messages: todo is looked through when the trigger is pulled, a piece at a time, and what is there is
-//! served from there (see `fresh`).
+//! Finding new messages: the kernel tells of new names in todo, or todo is looked through when the trigger is pulled, a
+//! piece at a time. What is there is served from there (see `fresh`).
 
 pub(crate) mod take;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
+use std::io;
 use std::time::{Duration, Instant};
 
 use queue::names::{MessageId, Part};
+use sys::watch::{News, Watch};
 
 use super::SYSTEM_FAILURE;
 use super::channel::Channel;
@@ -32,14 +34,31 @@ const PIPE: usize = 64 * 1024;
 /// `REST_LIMIT`.
 const REST: u32 = 8;
 const REST_LIMIT: Duration = Duration::from_secs(2);
+/// So long after it told of something, the kernel is trusted to have told of everything.
+const FAITH: Duration = Duration::from_secs(1);
 /// A look that is this short needs no rest.
 const SHORT: Duration = Duration::from_millis(5);
+
+/// Watches todo.
+fn watch(desk: &Desk) -> io::Result<Watch> {
+    let watch = Watch::new()?;
+    for dir in desk.layout.dirs(Part::Todo) {
+        watch.add(&[b"queue/", dir.as_slice()].concat())?;
+    }
+    Ok(watch)
+}
 
 /// The intake.
 #[derive(Debug)]
 pub(crate) struct Todo {
     trigger: Option<File>,
     ticket: Option<Ticket>,
+    /// tells of new names; `None`: the kernel cannot, the trigger alone counts
+    watch: Option<Watch>,
+    /// names that it told of before the last pull
+    news: VecDeque<MessageId>,
+    /// when it told of something the last time
+    told: Option<Instant>,
     walk: Option<Walk>,
     /// the next look that nobody asks for
     next: i64,
@@ -57,6 +76,9 @@ impl Todo {
         let mut todo = Todo {
             trigger: None,
             ticket: None,
+            watch: watch(desk).ok(),
+            news: VecDeque::new(),
+            told: None,
             walk: None,
             next: desk.recent,
             effort: Duration::ZERO,
@@ -90,16 +112,20 @@ impl Todo {
         if desk.is_stopping {
             return;
         }
-        if let Some(walk) = &self.walk {
-            plan.wake_at(walk.due().max(desk.recent));
-            return;
+        if !self.news.is_empty() {
+            plan.at_once();
         }
         let rest = self.rest_until.saturating_duration_since(Instant::now());
-        if rest.is_zero() {
-            self.ticket = self.trigger.as_ref().map(|fd| plan.readable(fd));
+        if let Some(walk) = &self.walk {
+            plan.wake_at(walk.due().max(desk.recent));
+        } else if rest.is_zero() {
             plan.wake_at(self.next);
         } else {
             plan.soon(rest);
+        }
+        // Without news a pull means another look, which has to wait.
+        if self.watch.is_some() || (self.walk.is_none() && rest.is_zero()) {
+            self.ticket = self.trigger.as_ref().map(|fd| plan.readable(fd));
         }
     }
 
@@ -107,22 +133,54 @@ impl Todo {
         if desk.is_stopping || del.is_about_to_start(desk.recent) {
             return;
         }
-        if self.walk.is_none() {
-            let is_due = desk.recent >= self.next && Instant::now() >= self.rest_until;
-            if !is_due && !plan.is_ready(self.ticket) {
-                return;
-            }
+        let is_pulled = plan.is_ready(self.ticket);
+        if is_pulled {
+            // The trigger first: what is pulled from now on is seen. And no news before the pull: until then a message
+            // is being made durable.
             self.set_trigger(desk);
-            self.walk = Some(Walk::new(desk.layout.dirs(Part::Todo)));
-            self.effort = Duration::ZERO;
-            self.next = desk.recent.saturating_add(EVERY);
-            self.later.retain(|_, when| *when > desk.recent);
-            // The next look takes up what had to wait.
-            if let Some(first) = self.later.values().min() {
-                self.next = self.next.min(*first);
+            self.hear();
+            if self.told.is_none_or(|when| when.elapsed() > FAITH) {
+                self.next = i64::MIN;
             }
         }
+        if self.walk.is_none() && desk.recent >= self.next && Instant::now() >= self.rest_until {
+            if !is_pulled {
+                self.set_trigger(desk);
+            }
+            self.begin(desk);
+        }
         self.look(desk, del);
+    }
+
+    /// Names that the kernel tells of.
+    fn hear(&mut self) {
+        let Some(Ok(all)) = self.watch.as_ref().map(Watch::read) else {
+            return;
+        };
+        for news in all {
+            match news {
+                News::Name(name) => {
+                    self.told = Some(Instant::now());
+                    self.news.extend(MessageId::parse(&name));
+                }
+                News::Lost => {
+                    self.told = None;
+                    self.next = i64::MIN;
+                }
+            }
+        }
+    }
+
+    /// Begins to look through all of todo.
+    fn begin(&mut self, desk: &Desk) {
+        self.walk = Some(Walk::new(desk.layout.dirs(Part::Todo)));
+        self.effort = Duration::ZERO;
+        self.next = desk.recent.saturating_add(EVERY);
+        self.later.retain(|_, when| *when > desk.recent);
+        // The next look takes up what had to wait.
+        if let Some(first) = self.later.values().min() {
+            self.next = self.next.min(*first);
+        }
     }
 
     /// Goes on looking.
@@ -132,8 +190,12 @@ impl Todo {
         let is_hungry = desk.lanes.of(Channel::Local).is_hungry(desk.recent);
         let mut left = if is_hungry { BATCH } else { SMALL_BATCH };
         for _ in 0..STEPS {
-            let Some(walk) = &mut self.walk else { break };
-            match walk.step(desk) {
+            let step = match (self.news.pop_front(), &mut self.walk) {
+                (Some(id), _) => Step::Found(id),
+                (None, Some(walk)) => walk.step(desk),
+                (None, None) => break,
+            };
+            match step {
                 Step::Found(id) if self.later.contains_key(&id) || desk.fresh.knows(id) => {}
                 Step::Found(id) => {
                     let before = Instant::now();

@@ -176,3 +176,57 @@ fn drain_rate() {
         office.stop();
     }
 }
+
+/// Figures, by hand, with TMPDIR on a file system in memory: memory and start with a large queue.
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stderr, reason = "that is what it is for")]
+fn large_queue() {
+    let memory = |office: &Office| {
+        let stat = fs::read_to_string(format!("/proc/{}/status", office.pid)).unwrap();
+        let line = stat.lines().find(|l| l.starts_with("VmRSS")).unwrap();
+        let digits: String = line.chars().filter(char::is_ascii_digit).collect();
+        digits.parse::<u64>().unwrap() * 1024
+    };
+    let answer = |o: &Order| {
+        report(if o.recipient.ends_with("host.test") {
+            "Kok\n"
+        } else {
+            "Zno (#4.4.1)\n"
+        })
+    };
+    let count = 100_000;
+    for is_new in [false, true] {
+        let home = Home::new("large");
+        if is_new {
+            for n in 0..count {
+                let envelope = format!("u0\0p0\0Fs@x\0Tu{n}@dead.test\0");
+                put_raw(&home, envelope.as_bytes(), "m");
+            }
+        } else {
+            defer(&home, count, "dead.test");
+        }
+        let mut office = Office::open(&home, answer);
+        let start = Instant::now();
+        office.await_log("status:");
+        let before = memory(&office);
+        office.serve(&home, "s@x", &["a@host.test"], "m");
+        eprintln!(
+            "new {is_new}: first local delivery after {:?}",
+            start.elapsed()
+        );
+        std::thread::sleep(Duration::from_secs(8));
+        let each = (memory(&office) - before) / count;
+        let local = Instant::now();
+        for _ in 0..100 {
+            office.serve(&home, "s@x", &["a@host.test"], "m");
+        }
+        eprintln!(
+            "new {is_new}: {each} bytes a message, 100 local ones in {:?}, {} tries there",
+            local.elapsed(),
+            sessions(&office, "dead.test")
+        );
+        office.stop();
+        eprintln!("new {is_new}: all over after {:?}", start.elapsed());
+    }
+}
