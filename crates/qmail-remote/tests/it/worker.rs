@@ -160,7 +160,7 @@ fn an_idle_connection_is_closed_with_good_bye_after_a_short_while() {
     let other = Worker::start(&home(&server.route()), MESSAGE);
     assert_eq!(other.send(&["r@h"]).1, TAKEN);
     let waited = start.elapsed();
-    assert!(waited > Duration::from_secs(1) && waited < Duration::from_secs(5));
+    assert!(waited > Duration::from_secs(1) && waited < Duration::from_secs(15));
     assert_eq!(worker.send(&["r@h"]).1, TAKEN);
 }
 
@@ -371,7 +371,7 @@ fn a_host_that_says_more_than_it_was_asked_is_left() {
             );
             assert_eq!(kept == Kept::None, pause == 0, "{more:?}");
             // Time for more words to come.
-            std::thread::sleep(Duration::from_millis(4 * pause));
+            std::thread::sleep(Duration::from_millis(10 * pause));
         }
         drop(worker);
         assert_eq!(server.finish().len(), 3, "{more:?}");
