@@ -290,13 +290,19 @@ impl Verdict {
     }
 }
 
+/// Exit code of the system's loader when it cannot start a program: no memory, no descriptors, a library that cannot
+/// be read for now. Never a reason to bounce.
+const LOADER: u8 = 127;
+
 /// Makes one report of qmail-remote's two: first that on the recipient (r, h or s and a text), then that on the
 /// message (K, Z or D and a text), each ended by a NUL.
 fn report(end: End, output: &[u8]) -> Bytes {
     match end {
         End::Signal(_) => return b"Zqmail-remote crashed.\n".to_vec(),
         End::Exit(0) => {}
-        End::Exit(base::die::TEMPORARY) => return b"ZUnable to run qmail-remote.\n".to_vec(),
+        End::Exit(base::die::TEMPORARY | LOADER) => {
+            return b"ZUnable to run qmail-remote.\n".to_vec();
+        }
         End::Exit(_) => return b"DUnable to run qmail-remote.\n".to_vec(),
     }
     if output.is_empty() {
@@ -424,6 +430,7 @@ mod tests {
         let text = |end| String::from_utf8(report(end, b"rx\0Kx\0")).unwrap();
         assert_eq!(text(End::Signal(9)), "Zqmail-remote crashed.\n");
         assert_eq!(text(End::Exit(111)), "ZUnable to run qmail-remote.\n");
+        assert_eq!(text(End::Exit(127)), "ZUnable to run qmail-remote.\n");
         assert_eq!(text(End::Exit(1)), "DUnable to run qmail-remote.\n");
     }
 }

@@ -25,6 +25,8 @@ pub(crate) const EXEC_SOFT: u8 = 120;
 pub(crate) const EXEC_GETPW: u8 = 121;
 /// qmail-local could not be run
 pub(crate) const EXEC_HARD: u8 = 126;
+/// the system's loader could not start a program: no memory, no descriptors, a library that cannot be read for now
+pub(crate) const LOADER: u8 = 127;
 
 /// The report of a delivery: a fixed text for our own ends, else a letter and what qmail-local said.
 pub(crate) fn report(end: End, output: &[u8]) -> Bytes {
@@ -40,7 +42,7 @@ pub(crate) fn report(end: End, output: &[u8]) -> Bytes {
         USAGE => "ZInternal qmail-lspawn bug.\n",
         HOME => "ZNFS failure in qmail-local.\n",
         EXEC_HARD => "DUnable to run qmail-local.\n",
-        EXEC_SOFT => "ZUnable to run qmail-local.\n",
+        EXEC_SOFT | LOADER => "ZUnable to run qmail-local.\n",
         EXEC_GETPW => "ZUnable to run qmail-getpw.\n",
         111 | 71 | 74 | 75 => return [b"Z", output].concat(),
         0 => return [b"K", output].concat(),
@@ -68,7 +70,7 @@ mod tests {
         for code in 0..=255 {
             let want = match code {
                 0 => b'K',
-                71 | 74 | 75 | 111..=113 | 115..=121 => b'Z',
+                71 | 74 | 75 | 111..=113 | 115..=121 | 127 => b'Z',
                 _ => b'D',
             };
             assert_eq!(letter(code), Some(want), "{code}");

@@ -16,7 +16,13 @@ static SIGPIPE_WAS_IGNORED: AtomicI32 = AtomicI32::new(0);
 /// Runs before the Rust runtime, which opens /dev/null in place of closed standard descriptors and ignores
 /// SIGPIPE: both would hide from a program what its caller gave it.
 extern "C" fn look() {
-    let mut list = [const { libc::pollfd { fd: 0, events: 0, revents: 0 } }; 64];
+    let mut list = [const {
+        libc::pollfd {
+            fd: 0,
+            events: 0,
+            revents: 0,
+        }
+    }; 64];
     for (entry, number) in list.iter_mut().zip(0..) {
         entry.fd = number;
     }
@@ -28,7 +34,9 @@ extern "C" fn look() {
         count /= 2;
     }
     let asked = list.iter().take(usize::try_from(count).unwrap_or(0));
-    let open = asked.filter(|e| e.revents & libc::POLLNVAL == 0).fold(0u64, |open, e| open | 1 << e.fd);
+    let open = asked
+        .filter(|e| e.revents & libc::POLLNVAL == 0)
+        .fold(0u64, |open, e| open | 1 << e.fd);
     OPEN_AT_START.store(open, Ordering::Relaxed);
     // SAFETY: sigaction with a null new action only reads; `old` is a plain C struct, valid when zeroed.
     unsafe {
