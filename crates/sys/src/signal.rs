@@ -27,6 +27,16 @@ extern "C" fn note(number: libc::c_int) {
     }
 }
 
+/// One bit for each signal that has ever had a handler in this process: those of `catch`, and the two that the Rust runtime
+/// takes for itself.
+static HANDLED: AtomicU64 = AtomicU64::new(1 << libc::SIGSEGV | 1 << libc::SIGBUS);
+
+/// The numbers of the signals that may have a handler.
+pub(crate) fn handled() -> impl Iterator<Item = libc::c_int> {
+    let bits = HANDLED.load(Ordering::SeqCst);
+    (1..64).filter(move |number| bits & (1 << number) != 0)
+}
+
 fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
     // SAFETY: the handlers used are default, ignore and `note`, which is async-signal-safe.
@@ -36,6 +46,7 @@ fn set(signal: Signal, handler: SigHandler) -> io::Result<()> {
 
 /// Catches `signal`: system calls that wait are interrupted, `pending` tells of it.
 pub fn catch(signal: Signal) -> io::Result<()> {
+    HANDLED.fetch_or(1 << (signal as i32 & 63), Ordering::SeqCst);
     set(signal, SigHandler::Handler(note))
 }
 

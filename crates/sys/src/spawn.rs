@@ -422,7 +422,7 @@ struct Prepared {
 pub(crate) fn default_signals() {
     // SAFETY: system calls on plain structs, no allocation.
     unsafe {
-        for number in 1..32 {
+        for number in crate::signal::handled() {
             let mut action: libc::sigaction = std::mem::zeroed();
             if libc::sigaction(number, std::ptr::null(), &raw mut action) == 0
                 && action.sa_sigaction != libc::SIG_DFL
