@@ -27,7 +27,7 @@ use super::convert::Conversion;
 use super::del::{Deliveries, Recipient};
 use super::desk::Desk;
 use super::jobs::{self, Rest};
-use super::pass;
+use super::pass::{self, Room};
 use super::plan::Plan;
 use super::settle;
 use super::todo::take::{self, Envelope};
@@ -226,6 +226,11 @@ pub(crate) fn open(desk: &mut Desk, del: &mut Deliveries, id: MessageId, envelop
     if is_long || !desk.jobs.is_available() {
         return convert(desk, id);
     }
+    let room = if pass::is_welcome(desk, &lists) {
+        Room::Stretched
+    } else {
+        Room::Needed
+    };
     // Both jobs are open before the first recipient starts: the message is not finished until both are closed.
     let mut jobs = Vec::new();
     for (channel, recipients) in lists {
@@ -242,7 +247,7 @@ pub(crate) fn open(desk: &mut Desk, del: &mut Deliveries, id: MessageId, envelop
         desk.fresh.closed.push(id);
     }
     for (job, recipients) in jobs {
-        pass::spread(desk, del, job, recipients);
+        pass::spread(desk, del, job, recipients, room);
         if let Some(job) = desk.jobs.get_mut(job) {
             job.is_read = true;
         }

@@ -29,6 +29,8 @@ const HOLD_LIMIT: i64 = 900;
 const TEXT_LIMIT: usize = 512;
 /// Batches that wait for a destination, unless its window is wide.
 const ROOM: usize = 8;
+/// The same, for a message that is served anyway.
+const WIDE_ROOM: usize = 256;
 /// Batches that wait in all.
 const PENDING: usize = 4_000;
 /// Destinations looked at for a message in one go.
@@ -243,6 +245,21 @@ impl Lanes {
                 && (dest.batches.len() < ROOM.max(2 * dest.window) && self.pending < PENDING
                     || (job.is_some() && dest.last_job == job))
         })
+    }
+
+    /// Whether recipients may be put in line whose message is served anyway, so that they need not be written to disk.
+    pub(crate) fn has_some_room(&self, number: DestNumber, now: i64) -> bool {
+        self.get(number).is_some_and(|dest| {
+            !dest.is_held(now) && dest.batches.len() < WIDE_ROOM && self.pending < PENDING
+        })
+    }
+
+    /// Whether this destination would take a new message.
+    pub(crate) fn would_take(&self, name: &[u8], now: i64) -> bool {
+        match self.names.get(name) {
+            Some(&number) => self.has_room(DestNumber(number), None, now),
+            None => self.pending < PENDING,
+        }
     }
 
     /// Until when a destination is on hold, and the words it was put there with.

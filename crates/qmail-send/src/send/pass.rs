@@ -206,7 +206,7 @@ fn read(desk: &mut Desk, del: &mut Deliveries, channel: Channel, mut pass: Pass)
             break;
         }
     }
-    spread(desk, del, job, recipients);
+    spread(desk, del, job, recipients, Room::Needed);
     if !is_end && trouble.is_none() {
         return Some(pass);
     }
@@ -230,12 +230,31 @@ fn destination(channel: Channel, address: &[u8]) -> Bytes {
     }
 }
 
+/// Whether one of the destinations would take a new message.
+pub(crate) fn is_welcome(desk: &Desk, lists: &[(Channel, Vec<Recipient>)]) -> bool {
+    lists.iter().any(|(channel, list)| {
+        let lanes = desk.lanes.of(*channel);
+        list.iter()
+            .any(|r| lanes.would_take(&destination(*channel, &r.address), desk.recent))
+    })
+}
+
+/// What to do when there is little room at a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// recipients wait
+    Needed,
+    /// they are put in line if it is not much too long: other recipients of the message are served now
+    Stretched,
+}
+
 /// Puts recipients of a job in line at their destinations, as many in one delivery as may be.
 pub(crate) fn spread(
     desk: &mut Desk,
     del: &mut Deliveries,
     job: JobNumber,
     recipients: Vec<Recipient>,
+    room: Room,
 ) {
     let Some((channel, is_verp)) = desk
         .jobs
@@ -261,7 +280,7 @@ pub(crate) fn spread(
     }
     for name in names {
         if let Some(group) = groups.remove(&name) {
-            enqueue(desk, del, job, channel, &name, size, group);
+            enqueue(desk, del, (job, channel, room), &name, size, group);
         }
     }
 }
@@ -270,8 +289,7 @@ pub(crate) fn spread(
 fn enqueue(
     desk: &mut Desk,
     del: &mut Deliveries,
-    job: JobNumber,
-    channel: Channel,
+    (job, channel, room): (JobNumber, Channel, Room),
     name: &[u8],
     size: usize,
     mut group: Vec<Recipient>,
@@ -300,7 +318,9 @@ fn enqueue(
         }
         return state.lacks_room(until);
     }
-    if !lanes.has_room(dest, Some(job), now) {
+    let is_welcome = lanes.has_room(dest, Some(job), now)
+        || (room == Room::Stretched && lanes.has_some_room(dest, now));
+    if !is_welcome {
         state.lacks_room(now);
         return lanes.release(dest, now);
     }
