@@ -396,6 +396,7 @@ fn set_phase(desk: &mut Desk, id: MessageId, phase: Phase) {
 
 /// A message is finished: its envelope goes.
 fn end(desk: &mut Desk, id: MessageId) {
+    desk.log.line(format!("end msg {id}"));
     set_phase(desk, id, Phase::Ending);
     cleaner::remove(desk, Request::Todo, id);
 }
@@ -457,10 +458,7 @@ pub(crate) fn cleaned(desk: &mut Desk, id: MessageId, is_done: bool) {
     let dir = desk.layout.dir(Part::Todo, id);
     desk.settle.dir(dir);
     match message.phase {
-        Phase::Ending => {
-            desk.log.line(format!("end msg {id}"));
-            desk.settle.end(id);
-        }
+        Phase::Ending => desk.settle.end(id),
         _ => hand_over(desk, id, message),
     }
 }

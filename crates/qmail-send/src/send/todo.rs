@@ -34,6 +34,8 @@ const PIPE: usize = 64 * 1024;
 /// `REST_LIMIT`.
 const REST: u32 = 8;
 const REST_LIMIT: Duration = Duration::from_secs(2);
+/// How long a bounce may be held.
+const HELD: Duration = Duration::from_millis(500);
 /// So long after it told of something, the kernel is trusted to have told of everything.
 const FAITH: Duration = Duration::from_secs(1);
 /// A look that is this short needs no rest.
@@ -57,6 +59,9 @@ pub(crate) struct Todo {
     watch: Option<Watch>,
     /// names that it told of before the last pull
     news: VecDeque<MessageId>,
+    /// bounces that may be our own: they wait until the log has said that they were sent
+    held: Vec<MessageId>,
+    held_since: Instant,
     /// when it told of something the last time
     told: Option<Instant>,
     walk: Option<Walk>,
@@ -78,6 +83,8 @@ impl Todo {
             ticket: None,
             watch: watch(desk).ok(),
             news: VecDeque::new(),
+            held: Vec::new(),
+            held_since: Instant::now(),
             told: None,
             walk: None,
             next: desk.recent,
@@ -115,6 +122,9 @@ impl Todo {
         if !self.news.is_empty() {
             plan.at_once();
         }
+        if !self.held.is_empty() {
+            plan.soon(HELD.saturating_sub(self.held_since.elapsed()));
+        }
         let rest = self.rest_until.saturating_duration_since(Instant::now());
         if let Some(walk) = &self.walk {
             plan.wake_at(walk.due().max(desk.recent));
@@ -148,6 +158,9 @@ impl Todo {
                 self.set_trigger(desk);
             }
             self.begin(desk);
+        }
+        if !desk.workers.is_posting() || self.held_since.elapsed() >= HELD {
+            self.news.extend(self.held.drain(..));
         }
         self.look(desk, del);
     }
@@ -220,6 +233,16 @@ impl Todo {
     /// A message that has not been seen before.
     fn take(&mut self, desk: &mut Desk, del: &mut Deliveries, id: MessageId) {
         match take::first(desk, id) {
+            Ok(Some(envelope))
+                if matches!(envelope.sender.as_slice(), b"" | b"#@[]")
+                    && desk.workers.is_posting()
+                    && (self.held.is_empty() || self.held_since.elapsed() < HELD) =>
+            {
+                if self.held.is_empty() {
+                    self.held_since = Instant::now();
+                }
+                self.held.push(id);
+            }
             Ok(Some(envelope)) => {
                 desk.log.line(format!("new msg {id}"));
                 desk.log.line(&envelope.line);

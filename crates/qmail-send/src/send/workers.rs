@@ -124,6 +124,11 @@ impl Workers {
         self.letters < MAIL_BAG
     }
 
+    /// Whether a bounce is being sent.
+    pub(crate) fn is_posting(&self) -> bool {
+        self.letters > 0
+    }
+
     /// Sends a bounce.
     pub(crate) fn letter(&mut self, letter: bounce::Letter) {
         self.letters += 1;
