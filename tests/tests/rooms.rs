@@ -226,32 +226,3 @@ fn mains_are_three_lines() {
         assert!(code.len() <= 3, "{program}: {code:?}");
     }
 }
-
-#[test]
-fn no_path_of_one_machine_is_in_the_project() {
-    let output = kit::Run::new("git")
-        .args([
-            "-c",
-            "safe.directory=*",
-            "grep",
-            "-nE",
-            r"/(work|farm)/|/root/",
-            "--",
-            ".",
-            ":!Cargo.lock",
-            ":!tests/tests/rooms.rs",
-        ])
-        .dir(top())
-        .output();
-    assert_eq!(
-        output.out_text(),
-        "",
-        "these lines hold a path of one machine"
-    );
-    assert_eq!(
-        output.code(),
-        1,
-        "git grep could not look: {}",
-        output.err_text()
-    );
-}

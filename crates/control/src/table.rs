@@ -140,27 +140,12 @@ pub fn make<K: AsRef<[u8]>, V: AsRef<[u8]>>(
     mode: u32,
     records: impl IntoIterator<Item = (K, V)>,
 ) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let _ = std::fs::remove_file(temporary);
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .read(true)
-        .create_new(true)
-        .mode(mode)
-        .open(temporary)?;
-    let kept = file.try_clone()?;
-    let mut writer = cdb::CDBMake::new(file)?;
+    let mut maker = Maker::create(temporary, mode)?;
     for (key, value) in records {
-        writer.add(key.as_ref(), value.as_ref())?;
+        maker.add(key.as_ref(), value.as_ref())?;
     }
-    writer.finish()?;
-    sys::dir::sync(&kept)?;
-    std::fs::rename(temporary, path)?;
-    let directory = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    sys::Dir::open(directory)?.sync()
+    maker.commit()?;
+    Maker::rename(temporary, path)
 }
 
 /// A table that is being written, for programs that say which step failed: `create`, any number of `add`, `commit`,
