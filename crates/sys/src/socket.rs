@@ -92,20 +92,7 @@ pub fn connect(
     if let Some(local) = local {
         bind(fd.as_raw_fd(), storage(local).as_ref()).map_err(crate::error)?;
     }
-    match nix::sys::socket::connect(fd.as_raw_fd(), storage(address).as_ref()) {
-        Ok(()) => {}
-        Err(nix::errno::Errno::EINPROGRESS | nix::errno::Errno::EINTR) => {
-            if !crate::poll::writable(&fd, timeout)? {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            let error = getsockopt(&fd, sockopt::SocketError).map_err(crate::error)?;
-            if error != 0 {
-                return Err(io::Error::from_raw_os_error(error));
-            }
-        }
-        Err(e) => return Err(crate::error(e)),
-    }
-    crate::fd::nonblocking(&fd, false)?;
+    connect_on(&fd, address, timeout)?;
     Ok(fd)
 }
 
@@ -121,7 +108,7 @@ pub fn bound(local: &SocketAddr) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Connects a socket of `bound` to `address`, waiting at most `timeout`. The socket is blocking afterwards.
+/// Connects a non-blocking socket, as `bound` makes them, to `address`, waiting at most `timeout`. The socket is blocking afterwards.
 ///
 /// # Errors
 /// `TimedOut` when the time was over; otherwise what the kernel says.
