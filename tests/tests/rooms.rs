@@ -88,6 +88,7 @@ fn door_keepers_keep_their_doors() {
         ("nix", &["sys"]),
         ("cdb", &["control"]),
         ("domain", &["dns"]),
+        ("rustls", &["tls"]),
     ] {
         for room in rooms() {
             let manifest = read(top().join("crates").join(&room).join("Cargo.toml"));

@@ -5,8 +5,9 @@
 //! Reads      the environment, sockets
 //! Writes     sockets
 //! May use    base sys
-//! Source     tcp-environ(5), UCSPI-1996
+//! Source     tcp-environ(5), UCSPI-1996, UCSPI-TLS
 
 pub mod peer;
 pub mod proxy;
+pub mod starttls;
 pub mod ucspi;

@@ -1,7 +1,7 @@
 //! Descriptors: which are open, taking them by number, pipes.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
@@ -180,8 +180,56 @@ pub fn write_all(fd: &impl AsRawFd, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// The open file of `with` takes the place of the one that descriptor `number` stands for; whoever uses that number from
+/// now on means the new one. `number` stays close-on-exec, or not, as it was.
+pub fn replace(number: RawFd, with: OwnedFd) -> io::Result<()> {
+    // SAFETY: asks about a number and changes what it stands for: a holder of it goes on holding an open file.
+    unsafe {
+        let flags = libc::fcntl(number, libc::F_GETFD);
+        let keep = if flags >= 0 && flags & libc::FD_CLOEXEC != 0 {
+            libc::O_CLOEXEC
+        } else {
+            0
+        };
+        if with.as_raw_fd() == number {
+            let _ = with.into_raw_fd();
+            return Ok(());
+        }
+        while libc::dup3(with.as_raw_fd(), number, keep) < 0 {
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Borrows any descriptor holder for the length of a call.
 pub(crate) fn borrow<T: AsRawFd>(fd: &T) -> BorrowedFd<'_> {
     // SAFETY: the number belongs to `fd`, which stays borrowed as long as the result.
     unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_gets_another_file() {
+        let (old_reader, _old_writer) = pipe().unwrap();
+        let (reader, writer) = pipe().unwrap();
+        write_all(&writer, b"x").unwrap();
+        let number = old_reader.as_raw_fd();
+        replace(number, reader).unwrap();
+        let mut buffer = [0; 2];
+        assert_eq!(read(&old_reader, &mut buffer).unwrap(), 1);
+        let flags = fcntl(borrow(&old_reader), FcntlArg::F_GETFD).unwrap();
+        assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
+        close_on_exec(&old_reader, false).unwrap();
+        let (reader, _writer) = pipe().unwrap();
+        replace(number, reader).unwrap();
+        let flags = fcntl(borrow(&old_reader), FcntlArg::F_GETFD).unwrap();
+        assert_eq!(flags & libc::FD_CLOEXEC, 0);
+    }
 }

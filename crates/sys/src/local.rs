@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, accept4, bind,
-    getsockopt, listen as kernel_listen, setsockopt, socket, sockopt,
+    getsockopt, listen as kernel_listen, setsockopt, socket, socketpair, sockopt,
 };
 use nix::sys::time::TimeVal;
 
@@ -66,6 +66,17 @@ fn time(limit: Duration) -> TimeVal {
         libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
         limit.subsec_micros().into(),
     )
+}
+
+/// Two ends of a connection inside this machine; blocking, close-on-exec.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    socketpair(
+        AddressFamily::Unix,
+        SockType::Stream,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )
+    .map_err(crate::error)
 }
 
 /// Connects to the socket at `path`. It is blocking, close-on-exec.

@@ -1,0 +1,3 @@
+//! The server's side of TLS.
+
+pub mod tickets;
