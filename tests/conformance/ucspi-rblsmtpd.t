@@ -19,10 +19,10 @@ put zone <<Z
 3.2.0.192.wl.test TXT only a text
 2.2.0.192.fail.test FAIL
 Z
-python3 "$SUITE/dns.py" 127.0.53.53 zone &
+python3 "$SUITE/dns.py" $DNSADDRESS zone &
 server=$!
 await 'test -e zone.asked'
-DNSCACHEIP=127.0.53.53; export DNSCACHEIP
+DNSCACHEIP=$DNSADDRESS; export DNSCACHEIP
 
 # at ADDRESS options...: what a client says that only leaves
 cat >at <<'S'
