@@ -9,11 +9,11 @@ mod bounce;
 mod channel;
 mod cleaner;
 mod cleanup;
-mod clock;
 mod comm;
 mod convert;
 mod del;
 mod desk;
+mod files;
 mod fresh;
 mod jobs;
 mod lane;
@@ -26,11 +26,11 @@ mod settings;
 mod settle;
 mod todo;
 mod workers;
+mod world;
 
-use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base::{Call, Die};
 use queue::names::Layout;
@@ -41,10 +41,10 @@ use sys::signal::Signal;
 use channel::{BOTH, Channel, Pair};
 use cleaner::Cleaner;
 use cleanup::Cleanup;
-use clock::{Clock, System};
 use comm::Comm;
 use del::Deliveries;
 use desk::{Desk, Schedule};
+use files::Files;
 use fresh::Fresh;
 use jobs::Jobs;
 use lane::Lanes;
@@ -56,6 +56,7 @@ use settings::{Destinations, Settings};
 use settle::Settle;
 use todo::Todo;
 use workers::{Done, Workers};
+use world::{System, World};
 
 /// How long to leave a message alone after the system failed it, seconds.
 const SYSTEM_FAILURE: i64 = 123;
@@ -77,8 +78,7 @@ const SHORT_WAIT: Duration = Duration::from_millis(10);
 /// 111 when it cannot start; the log says why, because nothing else is anybody's to read.
 pub fn qmail_send(_: &Call) -> Result<(), Die> {
     let mut log = Log::new(sys::fd::take(0).ok());
-    let clock = Box::new(System);
-    match Send::start(&mut log, clock) {
+    match Send::start(&mut log) {
         Ok(mut send) => {
             send.serve();
             send.leave();
@@ -100,12 +100,28 @@ struct Send {
     todo: Todo,
     cleanup: Cleanup,
     scan: Scan,
-    /// held until the end: nobody else may work on this queue
-    _mutex: File,
+}
+
+/// What it is made of.
+struct Means {
+    world: Box<dyn World>,
+    queue: Box<dyn Files>,
+    layout: Layout,
+    settings: Settings,
+    rewrite: Rewrite,
+    destinations: Destinations,
+    workers: Workers,
+    cleaner: Cleaner,
+    /// to the spawners, and from them
+    to: Pair<OwnedFd>,
+    from: Pair<OwnedFd>,
+    /// deliveries that the control files allow, and that the spawners can run
+    wanted: Pair<u64>,
+    able: Pair<u8>,
 }
 
 /// Takes the lock that says: this queue has its qmail-send.
-fn lock(queue: &Dir) -> Result<File, &'static str> {
+fn lock(queue: &Dir) -> Result<std::fs::File, &'static str> {
     let mutex = queue
         .open_write(b"lock/sendmutex")
         .map_err(|_| "unable to open mutex")?;
@@ -155,7 +171,7 @@ fn greet(from: &Pair<OwnedFd>) -> Option<Pair<u8>> {
 
 impl Send {
     /// Acquires everything. The error ends the sentence `cannot start: `.
-    fn start(log: &mut Log, clock: Box<dyn Clock>) -> Result<Send, &'static str> {
+    fn start(log: &mut Log) -> Result<Send, &'static str> {
         const FIRE: &str = "hath the daemon spawn no fire?";
         control::home::enter().map_err(|_| "unable to switch to home directory")?;
         let unread = |_| "unable to read controls";
@@ -178,35 +194,56 @@ impl Send {
         for channel in BOTH {
             sys::fd::nonblocking(to.of(channel), true).map_err(|_| FIRE)?;
         }
-        let recent = clock.now();
-        let mut desk = Desk {
-            queue,
+        let trigger = Dir::open("queue").map_err(|_| "unable to switch to queue directory")?;
+        let means = Means {
+            world: Box::new(System::new(trigger, mutex)),
+            queue: Box::new(queue),
             layout,
-            clock,
-            recent,
-            log: std::mem::take(log),
             settings,
             rewrite,
             destinations,
+            workers: Workers::start(layout).map_err(|_| "unable to start threads")?,
+            cleaner: Cleaner::new(to_clean, from_clean).map_err(|_| "no qmail-clean")?,
+            to,
+            from,
+            wanted,
+            able,
+        };
+        Ok(Send::assemble(means, std::mem::take(log)))
+    }
+
+    /// Puts the parts together, and asks the spawners for their protocol.
+    fn assemble(means: Means, log: Log) -> Send {
+        let recent = means.world.now();
+        let mut desk = Desk {
+            recent,
+            moment: means.world.instant(),
+            world: means.world,
+            queue: means.queue,
+            layout: means.layout,
+            log,
+            settings: means.settings,
+            rewrite: means.rewrite,
+            destinations: means.destinations,
             jobs: Jobs::default(),
             schedule: Schedule::default(),
             lanes: Pair::new(Lanes::new(false), Lanes::new(true)),
             fresh: Fresh::default(),
-            workers: Workers::start(layout).map_err(|_| "unable to start threads")?,
-            cleaner: Cleaner::new(to_clean, from_clean).map_err(|_| "no qmail-clean")?,
+            workers: means.workers,
+            cleaner: means.cleaner,
             settle: Settle::default(),
             all_due: false,
             is_stopping: false,
         };
-        let mut comm = Comm::new(to);
-        let mut del = Deliveries::new(from, &wanted, &able);
+        let mut comm = Comm::new(means.to);
+        let mut del = Deliveries::new(means.from, &means.wanted, &means.able);
         for channel in BOTH {
             let limit = del.limit(channel);
             desk.lanes.of_mut(channel).set_limit(limit);
         }
         del.log_status(&mut desk);
         del.ask(&mut comm, recent);
-        Ok(Send {
+        Send {
             comm,
             del,
             passes: Passes::default(),
@@ -214,16 +251,18 @@ impl Send {
             cleanup: Cleanup::new(recent),
             scan: Scan::new(&mut desk),
             desk,
-            _mutex: mutex,
-        })
+        }
     }
 
     /// Does what signals asked for.
     fn heed(&mut self) {
-        if sys::signal::pending(Signal::SIGTERM) {
+        let world = &self.desk.world;
+        let asked = [Signal::SIGTERM, Signal::SIGALRM, Signal::SIGHUP].map(|s| world.pending(s));
+        let [must_stop, all_due, reread] = asked;
+        if must_stop {
             self.desk.is_stopping = true;
         }
-        if sys::signal::pending(Signal::SIGALRM) {
+        if all_due {
             for channel in BOTH {
                 let queue = self.desk.schedule.channels.of_mut(channel);
                 queue.make_due(self.desk.recent);
@@ -234,7 +273,7 @@ impl Send {
             // What the scan has not found yet is meant too.
             self.desk.all_due = self.desk.schedule.is_scanning;
         }
-        if sys::signal::pending(Signal::SIGHUP) {
+        if reread {
             self.reread();
         }
     }
@@ -253,14 +292,14 @@ impl Send {
     /// The loop.
     fn serve(&mut self) {
         loop {
-            self.desk.recent = self.desk.clock.now();
+            self.desk.look_at_clocks();
             self.heed();
             if self.desk.is_stopping && self.del.can_exit() {
                 return;
             }
             let mut plan = self.prepare();
             self.desk.log.flush();
-            match plan.wait() {
+            match plan.wait(self.desk.world.as_ref()) {
                 Ok(()) => {
                     // A signal that came before what the wait found counts first.
                     self.heed();
@@ -272,15 +311,11 @@ impl Send {
                     std::thread::sleep(REST);
                 }
             }
-            sys::signal::woken();
         }
     }
 
     fn prepare(&mut self) -> Plan {
-        let mut plan = Plan::new(self.desk.recent);
-        if let Ok(wake) = sys::signal::wake() {
-            plan.readable(&wake);
-        }
+        let mut plan = Plan::new(self.desk.recent, self.desk.moment);
         self.comm.prepare(&mut plan);
         self.del.prepare(&mut plan);
         self.passes
@@ -297,13 +332,13 @@ impl Send {
 
     fn act(&mut self, plan: &Plan) {
         let desk = &mut self.desk;
-        desk.recent = desk.clock.now();
+        desk.look_at_clocks();
         self.comm.act(desk, plan);
         self.del.act(desk, &mut self.comm, plan);
         fresh::decide_closed(desk);
         cleaner::act(desk, plan);
         if desk.workers.has_rung(plan) {
-            take_results(desk, Duration::ZERO);
+            take_results(desk);
         }
         self.passes.act(desk, &mut self.del, &mut self.comm);
         self.todo.act(desk, &mut self.del, plan);
@@ -321,21 +356,24 @@ impl Send {
         let desk = &mut self.desk;
         fresh::decide_closed(desk);
         fresh::convert_all(desk);
-        let end = Instant::now() + LAST_WAIT;
-        while Instant::now() < end && desk.cleaner.is_alive() {
+        desk.look_at_clocks();
+        let end = desk.moment + LAST_WAIT;
+        while desk.moment < end && desk.cleaner.is_alive() {
             fresh::flush(desk);
             let is_quiet = desk.workers.is_idle() && desk.cleaner.is_idle();
             // Settling comes last: it lets messages go, and that is asked for too.
             if is_quiet && !settle::now(desk) {
                 break;
             }
-            take_results(desk, SHORT_WAIT);
-            let mut plan = Plan::new(desk.recent);
-            plan.soon(Duration::ZERO);
+            let mut plan = Plan::new(desk.recent, desk.moment);
+            plan.soon(SHORT_WAIT);
             desk.cleaner.prepare(&mut plan);
-            if plan.wait().is_ok() {
+            desk.workers.prepare(&mut plan);
+            if plan.wait(desk.world.as_ref()).is_ok() {
                 cleaner::act(desk, &plan);
+                take_results(desk);
             }
+            desk.look_at_clocks();
         }
         pass::finish(desk);
         desk.log.line("status: exiting");
@@ -343,9 +381,9 @@ impl Send {
     }
 }
 
-/// Heeds what the threads have done; waits for the first at most `wait`.
-fn take_results(desk: &mut Desk, wait: Duration) {
-    for done in desk.workers.done(wait) {
+/// Heeds what the threads have done.
+fn take_results(desk: &mut Desk) {
+    for done in desk.workers.done() {
         match done {
             Done::Converted(id, result) => fresh::converted(desk, id, result),
             Done::Settled(settled) => settle::settled(desk, settled),

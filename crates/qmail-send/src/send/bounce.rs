@@ -4,17 +4,16 @@
 //!
 //! Source  qmail-send(8), bounce texts; qmail-log(5)
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 
 use base::Bytes;
 use queue::names::{Layout, MessageId, Part};
 use queue::submit::{Outcome, Submission};
 use recipient::Rewrite;
-use sys::Dir;
 
 use super::desk::Desk;
+use super::files::{Files, Purpose};
 use super::settings::Settings;
-use super::workers::regular;
 
 /// Bytes copied at once.
 const PIECE: usize = 64 * 1024;
@@ -76,26 +75,23 @@ pub(crate) fn append_text(desk: &mut Desk, id: MessageId, text: &[u8]) -> bool {
 
 fn try_append(desk: &Desk, id: MessageId, text: &[u8]) -> io::Result<()> {
     let path = desk.layout.path(Part::Bounce, id);
-    match desk.queue.stat_link(&path) {
+    match desk.queue.stat(&path) {
         Ok(stat) if !stat.is_file() => return Err(ErrorKind::InvalidInput.into()),
         Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    let mut file = desk.queue.open_append(&path, 0o600)?;
-    let before = sys::dir::stat_fd(&file)?.size;
-    let done = file
-        .write_all(text)
-        .and_then(|()| sys::dir::sync(&file))
-        .and_then(|()| {
-            if before > 0 {
-                return Ok(());
-            }
-            let dir = desk.layout.dir(Part::Bounce, id);
-            desk.queue.open_dir(&dir)?.sync()
-        });
+    let mut file = desk.queue.open(&path, Purpose::Append)?;
+    let before = file.stat()?.size;
+    let done = file.append(text).and_then(|()| file.sync()).and_then(|()| {
+        if before > 0 {
+            return Ok(());
+        }
+        let dir = desk.layout.dir(Part::Bounce, id);
+        desk.queue.sync(&dir)
+    });
     if done.is_err() {
         // Half a paragraph must not stand before the next one.
-        let _ = file.set_len(before);
+        let _ = file.cut(before);
     }
     done
 }
@@ -209,7 +205,7 @@ pub(crate) fn letter(
         Target::Double(to) => (DOUBLE, to),
     };
     let is_double = from == DOUBLE;
-    let now = desk.clock.now();
+    let now = desk.world.now();
     Some(Letter {
         id,
         from,
@@ -236,40 +232,75 @@ pub(crate) fn tell(desk: &mut Desk, id: MessageId, fate: Fate) -> bool {
 
 impl Letter {
     /// Sends it; waits for qmail-queue.
-    pub(crate) fn send(&self, queue: &Dir, layout: Layout) -> Fate {
+    pub(crate) fn send(&self, queue: &dyn Files, layout: Layout) -> Fate {
         let Ok(mut submission) = Submission::open() else {
             return Fate::NotStarted;
         };
-        submission.write(&self.opening);
-        match &self.failures {
-            Some(text) => submission.write(text),
-            None => copy(queue, &layout.path(Part::Bounce, self.id), &mut submission),
-        }
-        submission.write(&self.separator);
-        copy(queue, &layout.path(Part::Mess, self.id), &mut submission);
-        submission.sender(self.from);
-        submission.recipient(&self.to);
+        self.fill(queue, layout, &mut submission);
         if submission.close() == Outcome::Queued {
             Fate::Sent(submission.pid())
         } else {
             Fate::Refused
         }
     }
+
+    /// Writes it, with its envelope.
+    pub(crate) fn fill(&self, queue: &dyn Files, layout: Layout, envelope: &mut impl Envelope) {
+        envelope.write(&self.opening);
+        match &self.failures {
+            Some(text) => envelope.write(text),
+            None => copy(queue, &layout.path(Part::Bounce, self.id), envelope),
+        }
+        envelope.write(&self.separator);
+        copy(queue, &layout.path(Part::Mess, self.id), envelope);
+        envelope.address(self.from, &self.to);
+    }
+}
+
+/// What takes a bounce.
+pub(crate) trait Envelope {
+    /// More of the message.
+    fn write(&mut self, bytes: &[u8]);
+    /// The end of the message, and who it is from and to.
+    fn address(&mut self, from: &[u8], to: &[u8]);
+    /// Gives it up.
+    fn fail(&mut self);
+    /// Whether it is in vain to go on.
+    fn has_failed(&self) -> bool;
+}
+
+impl Envelope for Submission {
+    fn write(&mut self, bytes: &[u8]) {
+        Submission::write(self, bytes);
+    }
+
+    fn address(&mut self, from: &[u8], to: &[u8]) {
+        self.sender(from);
+        self.recipient(to);
+    }
+
+    fn fail(&mut self) {
+        Submission::fail(self);
+    }
+
+    fn has_failed(&self) -> bool {
+        Submission::has_failed(self)
+    }
 }
 
 /// Copies a file of the queue into the bounce; trouble fails the bounce.
-fn copy(queue: &Dir, path: &[u8], submission: &mut Submission) {
-    let Ok(mut file) = queue.open_read(path).and_then(regular) else {
-        submission.fail();
+fn copy(queue: &dyn Files, path: &[u8], envelope: &mut impl Envelope) {
+    let Ok(mut file) = queue.open(path, Purpose::Read) else {
+        envelope.fail();
         return;
     };
     let mut piece = vec![0; PIECE];
-    while !submission.has_failed() {
+    while !envelope.has_failed() {
         match file.read(&mut piece) {
             Ok(0) => return,
-            Ok(count) => submission.write(piece.get(..count).unwrap_or_default()),
+            Ok(count) => envelope.write(piece.get(..count).unwrap_or_default()),
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(_) => submission.fail(),
+            Err(_) => envelope.fail(),
         }
     }
 }

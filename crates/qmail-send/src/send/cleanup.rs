@@ -70,7 +70,7 @@ fn look(desk: &mut Desk, id: MessageId) {
     let path = desk.layout.path(Part::Mess, id);
     let is_old = desk
         .queue
-        .stat_link(&path)
+        .stat(&path)
         .is_ok_and(|s| desk.recent > s.atime.saturating_add(OSSIFIED));
     if is_old
         && !desk.fresh.knows(id)

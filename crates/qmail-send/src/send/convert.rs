@@ -4,13 +4,13 @@
 //! count, and whoever takes the envelope up again discards them.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 
 use base::Bytes;
 use queue::names::{Layout, MessageId, Part};
 use queue::record::record;
-use sys::Dir;
+
+use super::files::{Files, Open, Purpose};
 
 /// What is to be written of one message.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Conversion {
 }
 
 /// Removes what is made of an envelope. The error is the part that could not be removed.
-pub(crate) fn discard(queue: &Dir, layout: Layout, id: MessageId) -> Result<(), Part> {
+pub(crate) fn discard(queue: &dyn Files, layout: Layout, id: MessageId) -> Result<(), Part> {
     for part in [Part::Local, Part::Remote, Part::Info, Part::Bounce] {
         match queue.unlink(&layout.path(part, id)) {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(part),
@@ -37,11 +37,11 @@ pub(crate) fn discard(queue: &Dir, layout: Layout, id: MessageId) -> Result<(), 
 }
 
 /// Files of one message that are written and not durable.
-type Written = io::Result<Vec<(Part, File)>>;
+type Written = io::Result<Vec<(Part, Box<dyn Open>)>>;
 
 /// Does all of them; the error begins with what failed.
 pub(crate) fn all(
-    queue: &Dir,
+    queue: &dyn Files,
     layout: Layout,
     list: Vec<Conversion>,
 ) -> Vec<(MessageId, Result<(), &'static str>)> {
@@ -52,7 +52,7 @@ pub(crate) fn all(
     let mut dirs = BTreeSet::new();
     for (id, files) in &written {
         for (part, file) in files.iter().flatten() {
-            sys::dir::start_sync(file);
+            file.start_sync();
             dirs.insert(layout.dir(*part, *id));
         }
     }
@@ -61,7 +61,7 @@ pub(crate) fn all(
         .map(|(id, files)| {
             let done = match files {
                 Err(_) => Err("trouble writing to info of todo/"),
-                Ok(files) if files.iter().any(|(_, f)| sys::dir::sync(f).is_err()) => {
+                Ok(files) if files.iter().any(|(_, f)| f.sync().is_err()) => {
                     Err("trouble fsyncing info of todo/")
                 }
                 Ok(_) => Ok(()),
@@ -71,7 +71,7 @@ pub(crate) fn all(
         .collect();
     let lost: BTreeSet<Bytes> = dirs
         .into_iter()
-        .filter(|dir| queue.open_dir(dir).and_then(|d| d.sync()).is_err())
+        .filter(|dir| queue.sync(dir).is_err())
         .collect();
     results
         .into_iter()
@@ -88,7 +88,7 @@ pub(crate) fn all(
 }
 
 /// Writes the files of one message; none stays if it fails.
-fn write(queue: &Dir, layout: Layout, c: &Conversion) -> Written {
+fn write(queue: &dyn Files, layout: Layout, c: &Conversion) -> Written {
     let info = record(b'F', &c.sender);
     let mut files = vec![(Part::Info, info.as_slice(), c.birth)];
     for (part, text, when) in &c.recipients {
@@ -101,9 +101,9 @@ fn write(queue: &Dir, layout: Layout, c: &Conversion) -> Written {
         .into_iter()
         .map(|(part, text, when)| {
             let path = layout.path(part, c.id);
-            let mut file = queue.create_new(&path, 0o600)?;
-            file.write_all(text)?;
-            queue.set_times(&path, when, when)?;
+            let mut file = queue.open(&path, Purpose::New)?;
+            file.append(text)?;
+            queue.set_times(&path, when)?;
             Ok((part, file))
         })
         .collect();

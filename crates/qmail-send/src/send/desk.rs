@@ -1,18 +1,17 @@
 //! What every part of qmail-send works with: the queue, the schedule, the log, the time.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{self, BufReader, ErrorKind};
+use std::time::Instant;
 
 use base::Bytes;
 use queue::names::{Layout, MessageId, Part};
 use queue::record::Records;
 use recipient::Rewrite;
-use sys::Dir;
 
 use super::channel::Pair;
 use super::cleaner::Cleaner;
-use super::clock::Clock;
+use super::files::{Files, Open, Purpose};
 use super::fresh::Fresh;
 use super::jobs::Jobs;
 use super::lane::Lanes;
@@ -20,7 +19,8 @@ use super::log::Log;
 use super::prioq::Prioq;
 use super::settings::{Destinations, Settings};
 use super::settle::Settle;
-use super::workers::{Workers, regular};
+use super::workers::Workers;
+use super::world::World;
 
 /// When which message is due for what.
 #[derive(Debug, Default)]
@@ -52,11 +52,13 @@ impl Schedule {
 /// The shared state of qmail-send's parts.
 #[derive(Debug)]
 pub(crate) struct Desk {
-    pub(crate) queue: Dir,
+    pub(crate) world: Box<dyn World>,
+    pub(crate) queue: Box<dyn Files>,
     pub(crate) layout: Layout,
-    pub(crate) clock: Box<dyn Clock>,
     /// the time at the start of this turn, Unix seconds
     pub(crate) recent: i64,
+    /// the same moment on the clock that nobody can set
+    pub(crate) moment: Instant,
     pub(crate) log: Log,
     pub(crate) settings: Settings,
     pub(crate) rewrite: Rewrite,
@@ -84,9 +86,15 @@ pub(crate) struct Info {
 }
 
 impl Desk {
+    /// Looks at the clocks.
+    pub(crate) fn look_at_clocks(&mut self) {
+        self.recent = self.world.now();
+        self.moment = self.world.instant();
+    }
+
     /// Whether a part of a message is there.
     pub(crate) fn exists(&self, part: Part, id: MessageId) -> io::Result<bool> {
-        match self.queue.stat_link(&self.layout.path(part, id)) {
+        match self.queue.stat(&self.layout.path(part, id)) {
             Ok(_) => Ok(true),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
             Err(e) => Err(e),
@@ -97,16 +105,17 @@ impl Desk {
     ///
     /// # Errors
     /// Also when it is not a regular file.
-    pub(crate) fn open(&self, part: Part, id: MessageId) -> io::Result<File> {
-        regular(self.queue.open_read(&self.layout.path(part, id))?)
+    pub(crate) fn open(&self, part: Part, id: MessageId) -> io::Result<Box<dyn Open>> {
+        self.queue.open(&self.layout.path(part, id), Purpose::Read)
     }
 
     /// Opens a part for changing it in place.
     ///
     /// # Errors
     /// Also when it is not a regular file.
-    pub(crate) fn open_update(&self, part: Part, id: MessageId) -> io::Result<File> {
-        regular(self.queue.open_update(&self.layout.path(part, id))?)
+    pub(crate) fn open_update(&self, part: Part, id: MessageId) -> io::Result<Box<dyn Open>> {
+        self.queue
+            .open(&self.layout.path(part, id), Purpose::Update)
     }
 
     /// Removes a part; one that is not there is fine.
@@ -123,7 +132,7 @@ impl Desk {
     /// It cannot be read, or does not begin with a sender.
     pub(crate) fn info(&self, id: MessageId) -> io::Result<Info> {
         let file = self.open(Part::Info, id)?;
-        let birth = sys::dir::stat_fd(&file)?.mtime;
+        let birth = file.stat()?.mtime;
         let first = Records::new(BufReader::new(file), 0).next_record()?;
         match first {
             Some(record) if record.letter == b'F' => Ok(Info {

@@ -133,13 +133,12 @@ impl Fresh {
     }
 
     pub(crate) fn prepare(&self, plan: &mut Plan) {
-        let now = Instant::now();
         if let Some((when, _)) = self.due.first() {
-            plan.soon(when.saturating_duration_since(now));
+            plan.soon_at(*when);
         }
         if let Some((when, _)) = self.lazy.front() {
             match self.lazy_pause {
-                Some(pause) if pause > now => plan.soon(pause - now),
+                Some(pause) if !plan.is_past(pause) => plan.soon_at(pause),
                 _ => plan.wake_at(when.saturating_add(LAZY)),
             }
         }
@@ -156,12 +155,12 @@ impl Fresh {
         }
     }
 
-    fn set_due(&mut self, id: MessageId, wait: Duration) {
+    fn set_due(&mut self, id: MessageId, when: Instant) {
         let Some(message) = self.open.get_mut(&id) else {
             return;
         };
         self.due.remove(&(message.due, id));
-        message.due = Instant::now() + wait;
+        message.due = when;
         self.due.insert((message.due, id));
     }
 
@@ -275,10 +274,10 @@ fn keep(desk: &mut Desk, id: MessageId, envelope: Envelope) -> Vec<(Channel, Vec
         parked: None,
         late_marks: Vec::new(),
         late_bounce: Bytes::new(),
-        due: Instant::now(),
+        due: desk.moment,
     };
     desk.fresh.open.insert(id, message);
-    desk.fresh.set_due(id, SLOW);
+    desk.fresh.set_due(id, desk.moment + SLOW);
     lists
 }
 
@@ -442,7 +441,7 @@ pub(crate) fn converted(desk: &mut Desk, id: MessageId, done: Result<(), &'stati
                 let late = std::mem::take(&mut message.late_bounce);
                 message.bounce.extend(late);
             }
-            desk.fresh.set_due(id, AGAIN);
+            desk.fresh.set_due(id, desk.moment + AGAIN);
         }
     }
 }
@@ -450,15 +449,15 @@ pub(crate) fn converted(desk: &mut Desk, id: MessageId, done: Result<(), &'stati
 /// The envelope of a message has been removed, or not.
 pub(crate) fn cleaned(desk: &mut Desk, id: MessageId, is_done: bool) {
     if !is_done {
-        return desk.fresh.set_due(id, AGAIN);
+        return desk.fresh.set_due(id, desk.moment + AGAIN);
     }
     let Some(message) = desk.fresh.remove(id) else {
         return;
     };
     let dir = desk.layout.dir(Part::Todo, id);
-    desk.settle.dir(dir);
+    desk.settle.dir(dir, desk.moment);
     match message.phase {
-        Phase::Ending => desk.settle.end(id),
+        Phase::Ending => desk.settle.end(id, desk.moment),
         _ => hand_over(desk, id, message),
     }
 }
@@ -468,7 +467,7 @@ fn hand_over(desk: &mut Desk, id: MessageId, message: Message) {
     if !message.late_bounce.is_empty() && !bounce::append_text(desk, id, &message.late_bounce) {
         // Nobody may be marked whose failure is not noted. On disk all of them are still to be served.
         desk.fresh.open.insert(id, message);
-        return desk.fresh.set_due(id, AGAIN);
+        return desk.fresh.set_due(id, desk.moment + AGAIN);
     }
     for (channel, at) in &message.late_marks {
         if settle::mark(desk, *channel, id, *at).is_err() {
@@ -512,7 +511,7 @@ fn hand_over(desk: &mut Desk, id: MessageId, message: Message) {
 
 /// Looks after messages that take long.
 pub(crate) fn act(desk: &mut Desk) {
-    let now = Instant::now();
+    let now = desk.moment;
     while let Some(&(when, id)) = desk.fresh.due.first() {
         if when > now {
             break;

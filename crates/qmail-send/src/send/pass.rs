@@ -1,7 +1,6 @@
 //! Passes: going through the recipients of a message, starting deliveries, and seeing messages to their end.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::fs::File;
 use std::io::{BufReader, ErrorKind};
 
 use base::Bytes;
@@ -14,6 +13,7 @@ use super::channel::{BOTH, Channel, Pair};
 use super::comm::{self, Comm};
 use super::del::{Deliveries, Recipient};
 use super::desk::Desk;
+use super::files::Open;
 use super::fresh;
 use super::jobs::{self, JobNumber};
 use super::lane::Batch;
@@ -33,7 +33,7 @@ const PASSES: usize = 8;
 struct Pass {
     id: MessageId,
     job: JobNumber,
-    records: Records<BufReader<File>>,
+    records: Records<BufReader<Box<dyn Open>>>,
 }
 
 /// What is being read, and what is being bounced.
@@ -153,7 +153,7 @@ impl Passes {
 fn begin(desk: &mut Desk, channel: Channel, id: MessageId) -> Option<Pass> {
     let opened = desk.open(channel.part(), id).and_then(|file| {
         // It is never made without a recipient: an empty one has lost them.
-        if sys::dir::stat_fd(&file)?.size == 0 {
+        if file.stat()?.size == 0 {
             return Err(ErrorKind::InvalidData.into());
         }
         Ok((file, desk.info(id)?))
@@ -339,7 +339,7 @@ fn enqueue(
 /// All recipients of a message are done with: tells the sender of those that failed, and removes it.
 fn end(desk: &mut Desk, id: MessageId) {
     if !try_end(desk, id) {
-        let later = desk.clock.now().saturating_add(SYSTEM_FAILURE);
+        let later = desk.recent.saturating_add(SYSTEM_FAILURE);
         desk.schedule.done.insert(id, later);
     }
 }
@@ -398,7 +398,7 @@ fn send_bounce(desk: &mut Desk, id: MessageId) -> bool {
 /// The bounce of a message has been sent, or not.
 pub(crate) fn bounced(desk: &mut Desk, id: MessageId, fate: Fate) {
     if !(bounce::tell(desk, id, fate) && drop_bounce(desk, id) && remove(desk, id)) {
-        let later = desk.clock.now().saturating_add(SYSTEM_FAILURE);
+        let later = desk.recent.saturating_add(SYSTEM_FAILURE);
         desk.schedule.done.insert(id, later);
     }
 }
@@ -425,7 +425,7 @@ fn remove(desk: &mut Desk, id: MessageId) -> bool {
         desk.log.warning(text);
         return false;
     }
-    desk.settle.end(id);
+    desk.settle.end(id, desk.moment);
     true
 }
 
@@ -442,7 +442,7 @@ pub(crate) fn finish(desk: &mut Desk) {
                 continue;
             }
             let path = desk.layout.path(channel.part(), id);
-            if desk.queue.set_times(&path, when, when).is_err() {
+            if desk.queue.set_times(&path, when).is_err() {
                 let text = desk.about(
                     "unable to utime ",
                     channel.part(),

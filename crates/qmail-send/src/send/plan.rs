@@ -2,9 +2,11 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sys::poll::Wait;
+
+use super::world::World;
 
 /// The longest wait, seconds.
 const FOREVER: i64 = 86_400;
@@ -19,6 +21,7 @@ pub(crate) struct Ticket(usize);
 #[derive(Debug)]
 pub(crate) struct Plan {
     now: i64,
+    moment: Instant,
     wake_at: i64,
     /// something is not to wait longer than this
     soon: Option<Duration>,
@@ -26,9 +29,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(now: i64) -> Plan {
+    /// Of a turn that begins now, on both clocks.
+    pub(crate) fn new(now: i64, moment: Instant) -> Plan {
         Plan {
             now,
+            moment,
             wake_at: now.saturating_add(FOREVER),
             soon: None,
             waits: Vec::new(),
@@ -48,6 +53,16 @@ impl Plan {
     /// There is something to do after `wait`, exactly.
     pub(crate) fn soon(&mut self, wait: Duration) {
         self.soon = Some(self.soon.map_or(wait, |s| s.min(wait)));
+    }
+
+    /// There is something to do at that moment, exactly.
+    pub(crate) fn soon_at(&mut self, when: Instant) {
+        self.soon(when.saturating_duration_since(self.moment));
+    }
+
+    /// Whether a moment is past at the beginning of this turn.
+    pub(crate) fn is_past(&self, moment: Instant) -> bool {
+        moment <= self.moment
     }
 
     /// Whether the turn will not wait at all.
@@ -76,9 +91,9 @@ impl Plan {
     }
 
     /// Waits.
-    pub(crate) fn wait(&mut self) -> io::Result<()> {
+    pub(crate) fn wait(&mut self, world: &dyn World) -> io::Result<()> {
         let timeout = self.timeout();
-        sys::poll::wait(&mut self.waits, Some(timeout)).map(|_| ())
+        world.wait(&mut self.waits, timeout)
     }
 
     /// Whether the descriptor of `ticket` is ready. Without a ticket: no.
@@ -93,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_earliest_wish_counts() {
-        let mut plan = Plan::new(1000);
+        let mut plan = Plan::new(1000, Instant::now());
         assert_eq!(plan.timeout(), Duration::from_secs(86_401));
         plan.wake_at(1010);
         plan.wake_at(1020);

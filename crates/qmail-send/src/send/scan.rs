@@ -5,10 +5,10 @@ use std::io::ErrorKind;
 
 use base::Bytes;
 use queue::names::{MessageId, Part};
-use sys::dir::Entries;
 
 use super::channel::BOTH;
 use super::desk::Desk;
+use super::files::Names;
 use super::plan::Plan;
 use super::{DIRECTORY_PAUSE, SYSTEM_FAILURE};
 
@@ -20,7 +20,7 @@ const STEPS: usize = 200;
 pub(crate) struct Walk {
     /// directories still to be read, the next one last
     dirs: Vec<Bytes>,
-    entries: Option<Entries>,
+    entries: Option<Box<dyn Names>>,
     /// not before this time: a directory could not be opened
     pause_until: i64,
 }
@@ -71,7 +71,7 @@ impl Walk {
         let Some(dir) = self.dirs.last() else {
             return Step::End;
         };
-        match desk.queue.open_dir(dir).and_then(|d| d.entries()) {
+        match desk.queue.names(dir) {
             Ok(entries) => self.entries = Some(entries),
             Err(e) => {
                 let text = [b"unable to opendir ", dir.as_slice()].concat();
@@ -141,7 +141,7 @@ pub(crate) fn add(desk: &mut Desk, id: MessageId) {
     if let Err(part) = try_add(desk, id) {
         let text = desk.about("unable to stat ", part, id, "; will try again later");
         desk.log.warning(text);
-        let later = desk.clock.now().saturating_add(SYSTEM_FAILURE);
+        let later = desk.recent.saturating_add(SYSTEM_FAILURE);
         desk.schedule.failed.insert(id, later);
     }
 }
@@ -156,7 +156,7 @@ fn try_add(desk: &mut Desk, id: MessageId) -> Result<(), Part> {
     let mut found = Vec::new();
     for channel in BOTH {
         let part = channel.part();
-        match desk.queue.stat_link(&desk.layout.path(part, id)) {
+        match desk.queue.stat(&desk.layout.path(part, id)) {
             Ok(stat) => found.push((channel, stat.mtime)),
             Err(e) if e.kind() == ErrorKind::NotFound => {}
             Err(_) => return Err(part),

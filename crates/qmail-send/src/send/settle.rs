@@ -6,18 +6,16 @@
 //! leave an envelope whose number another message has taken over.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use base::Bytes;
 use queue::names::{MessageId, Part};
-use sys::Dir;
 
 use super::channel::Channel;
 use super::cleaner::{self, Request};
 use super::desk::Desk;
+use super::files::{Files, Open};
 use super::plan::Plan;
 use super::workers::Chore;
 
@@ -30,7 +28,7 @@ const LIMIT: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Unsettled {
     /// recipient files with new marks, held open
-    marked: Vec<(Channel, MessageId, File)>,
+    marked: Vec<(Channel, MessageId, Box<dyn Open>)>,
     /// directories that lost names
     dirs: BTreeSet<Bytes>,
     /// messages that have ended
@@ -57,29 +55,30 @@ pub(crate) struct Settle {
 
 impl Settle {
     /// A name in `dir` is gone.
-    pub(crate) fn dir(&mut self, dir: Bytes) {
+    pub(crate) fn dir(&mut self, dir: Bytes, moment: Instant) {
         self.list.dirs.insert(dir);
-        self.since.get_or_insert_with(Instant::now);
+        self.since.get_or_insert(moment);
     }
 
     /// Nothing names the message any more.
-    pub(crate) fn end(&mut self, id: MessageId) {
+    pub(crate) fn end(&mut self, id: MessageId, moment: Instant) {
         self.list.ended.push(id);
-        self.since.get_or_insert_with(Instant::now);
+        self.since.get_or_insert(moment);
     }
 
-    fn left(&self) -> Option<Duration> {
+    /// When to settle.
+    fn due(&self) -> Option<Instant> {
         let since = self.since?;
         if self.list.marked.len() >= LIMIT {
-            return Some(Duration::ZERO);
+            return Some(since);
         }
-        Some(PAUSE.saturating_sub(since.elapsed()))
+        Some(since + PAUSE)
     }
 
     /// Asks for a turn when there is something to settle.
     pub(crate) fn prepare(&self, plan: &mut Plan) {
-        if let Some(left) = self.left() {
-            plan.soon(left);
+        if let Some(when) = self.due() {
+            plan.soon_at(when);
         }
     }
 }
@@ -101,16 +100,14 @@ pub(crate) fn mark(desk: &mut Desk, channel: Channel, id: MessageId, at: u64) ->
             desk.settle.list.marked.len() - 1
         }
     };
-    desk.settle.since.get_or_insert_with(Instant::now);
+    desk.settle.since.get_or_insert(desk.moment);
     let Some((_, _, file)) = desk.settle.list.marked.get(place) else {
         return Ok(());
     };
-    let mut letter = [0];
-    file.read_exact_at(&mut letter, at)?;
-    if letter != *b"T" {
+    if file.byte_at(at)? != b'T' {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    file.write_all_at(b"D", at)
+    file.set_byte_at(at, b'D')
 }
 
 /// The marks of a file do not matter any more: it has been removed.
@@ -121,7 +118,7 @@ pub(crate) fn forget(desk: &mut Desk, channel: Channel, id: MessageId) {
 
 /// Has things settled when it is time to.
 pub(crate) fn act(desk: &mut Desk) {
-    if desk.settle.left().is_some_and(|left| left.is_zero()) {
+    if desk.settle.due().is_some_and(|when| when <= desk.moment) {
         now(desk);
     }
 }
@@ -137,20 +134,20 @@ pub(crate) fn now(desk: &mut Desk) -> bool {
 }
 
 /// In the thread for the disk.
-pub(crate) fn settle(queue: &Dir, list: Unsettled) -> Settled {
+pub(crate) fn settle(queue: &dyn Files, list: Unsettled) -> Settled {
     for (_, _, file) in &list.marked {
-        sys::dir::start_sync(file);
+        file.start_sync();
     }
     let lost = list
         .marked
         .iter()
-        .filter(|(_, _, file)| sys::dir::sync(file).is_err())
+        .filter(|(_, _, file)| file.sync().is_err())
         .map(|(channel, id, _)| (*channel, *id))
         .collect();
     let lost_dirs: Vec<Bytes> = list
         .dirs
         .into_iter()
-        .filter(|dir| queue.open_dir(dir).and_then(|d| d.sync()).is_err())
+        .filter(|dir| queue.sync(dir).is_err())
         .collect();
     // If in doubt the message stays: nothing names it, so the sweep will find it.
     let ended = if lost_dirs.is_empty() {
@@ -187,6 +184,6 @@ pub(crate) fn settled(desk: &mut Desk, settled: Settled) {
 pub(crate) fn unlink(desk: &mut Desk, part: Part, id: MessageId) -> io::Result<()> {
     desk.unlink(part, id)?;
     let dir = desk.layout.dir(part, id);
-    desk.settle.dir(dir);
+    desk.settle.dir(dir, desk.moment);
     Ok(())
 }

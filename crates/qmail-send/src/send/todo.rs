@@ -5,11 +5,10 @@ pub(crate) mod take;
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::io;
 use std::time::{Duration, Instant};
 
 use queue::names::{MessageId, Part};
-use sys::watch::{News, Watch};
+use sys::watch::News;
 
 use super::SYSTEM_FAILURE;
 use super::channel::Channel;
@@ -18,6 +17,7 @@ use super::desk::Desk;
 use super::fresh;
 use super::plan::{Plan, Ticket};
 use super::scan::{Step, Walk};
+use super::world::Ear;
 
 /// todo is looked at this often without being asked to, seconds.
 const EVERY: i64 = 1_500;
@@ -41,22 +41,13 @@ const FAITH: Duration = Duration::from_secs(1);
 /// A look that is this short needs no rest.
 const SHORT: Duration = Duration::from_millis(5);
 
-/// Watches todo.
-fn watch(desk: &Desk) -> io::Result<Watch> {
-    let watch = Watch::new()?;
-    for dir in desk.layout.dirs(Part::Todo) {
-        watch.add(&[b"queue/", dir.as_slice()].concat())?;
-    }
-    Ok(watch)
-}
-
 /// The intake.
 #[derive(Debug)]
 pub(crate) struct Todo {
     trigger: Option<File>,
     ticket: Option<Ticket>,
     /// tells of new names; `None`: the kernel cannot, the trigger alone counts
-    watch: Option<Watch>,
+    ear: Option<Box<dyn Ear>>,
     /// names that it told of before the last pull
     news: VecDeque<MessageId>,
     /// bounces that may be our own: they wait until the log has said that they were sent
@@ -81,15 +72,15 @@ impl Todo {
         let mut todo = Todo {
             trigger: None,
             ticket: None,
-            watch: watch(desk).ok(),
+            ear: desk.world.ear(&desk.layout.dirs(Part::Todo)),
             news: VecDeque::new(),
             held: Vec::new(),
-            held_since: Instant::now(),
+            held_since: desk.moment,
             told: None,
             walk: None,
             next: desk.recent,
             effort: Duration::ZERO,
-            rest_until: Instant::now(),
+            rest_until: desk.moment,
             later: HashMap::new(),
         };
         todo.set_trigger(desk);
@@ -104,11 +95,7 @@ impl Todo {
             let mut bytes = vec![0; PIPE];
             let _ = sys::fd::read(old, &mut bytes);
         }
-        self.trigger = desk
-            .queue
-            .open_read(b"lock/trigger")
-            .ok()
-            .filter(|f| sys::dir::stat_fd(f).is_ok_and(|s| s.is_fifo()));
+        self.trigger = desk.world.trigger();
         if self.trigger.is_none() {
             desk.log.warning("unable to open lock/trigger");
         }
@@ -123,18 +110,18 @@ impl Todo {
             plan.at_once();
         }
         if !self.held.is_empty() {
-            plan.soon(HELD.saturating_sub(self.held_since.elapsed()));
+            plan.soon_at(self.held_since + HELD);
         }
-        let rest = self.rest_until.saturating_duration_since(Instant::now());
+        let is_rested = plan.is_past(self.rest_until);
         if let Some(walk) = &self.walk {
             plan.wake_at(walk.due().max(desk.recent));
-        } else if rest.is_zero() {
+        } else if is_rested {
             plan.wake_at(self.next);
         } else {
-            plan.soon(rest);
+            plan.soon_at(self.rest_until);
         }
         // Without news a pull means another look, which has to wait.
-        if self.watch.is_some() || (self.walk.is_none() && rest.is_zero()) {
+        if self.ear.is_some() || (self.walk.is_none() && is_rested) {
             self.ticket = self.trigger.as_ref().map(|fd| plan.readable(fd));
         }
     }
@@ -148,32 +135,30 @@ impl Todo {
             // The trigger first: what is pulled from now on is seen. And no news before the pull: until then a message
             // is being made durable.
             self.set_trigger(desk);
-            self.hear();
-            if self.told.is_none_or(|when| when.elapsed() > FAITH) {
+            self.hear(desk);
+            if self.told.is_none_or(|when| desk.moment > when + FAITH) {
                 self.next = i64::MIN;
             }
         }
-        if self.walk.is_none() && desk.recent >= self.next && Instant::now() >= self.rest_until {
+        if self.walk.is_none() && desk.recent >= self.next && desk.moment >= self.rest_until {
             if !is_pulled {
                 self.set_trigger(desk);
             }
             self.begin(desk);
         }
-        if !desk.workers.is_posting() || self.held_since.elapsed() >= HELD {
+        if !desk.workers.is_posting() || desk.moment >= self.held_since + HELD {
             self.news.extend(self.held.drain(..));
         }
         self.look(desk, del);
     }
 
     /// Names that the kernel tells of.
-    fn hear(&mut self) {
-        let Some(Ok(all)) = self.watch.as_ref().map(Watch::read) else {
-            return;
-        };
-        for news in all {
+    fn hear(&mut self, desk: &Desk) {
+        let Some(ear) = &self.ear else { return };
+        for news in ear.hear() {
             match news {
                 News::Name(name) => {
-                    self.told = Some(Instant::now());
+                    self.told = Some(desk.moment);
                     self.news.extend(MessageId::parse(&name));
                 }
                 News::Lost => {
@@ -198,7 +183,7 @@ impl Todo {
 
     /// Goes on looking.
     fn look(&mut self, desk: &mut Desk, del: &mut Deliveries) {
-        let start = Instant::now();
+        let start = desk.world.instant();
         let mut taking = Duration::ZERO;
         let is_hungry = desk.lanes.of(Channel::Local).is_hungry(desk.recent);
         let mut left = if is_hungry { BATCH } else { SMALL_BATCH };
@@ -211,9 +196,9 @@ impl Todo {
             match step {
                 Step::Found(id) if self.later.contains_key(&id) || desk.fresh.knows(id) => {}
                 Step::Found(id) => {
-                    let before = Instant::now();
+                    let before = desk.world.instant();
                     self.take(desk, del, id);
-                    taking += before.elapsed();
+                    taking += desk.world.instant() - before;
                     left -= 1;
                     if left == 0 || taking > SLICE {
                         break;
@@ -224,9 +209,10 @@ impl Todo {
                 Step::End => self.walk = None,
             }
         }
-        self.effort += start.elapsed().saturating_sub(taking);
+        let end = desk.world.instant();
+        self.effort += (end - start).saturating_sub(taking);
         if self.walk.is_none() && self.effort > SHORT {
-            self.rest_until = Instant::now() + (self.effort * REST).min(REST_LIMIT);
+            self.rest_until = end + (self.effort * REST).min(REST_LIMIT);
         }
     }
 
@@ -236,10 +222,10 @@ impl Todo {
             Ok(Some(envelope))
                 if matches!(envelope.sender.as_slice(), b"" | b"#@[]")
                     && desk.workers.is_posting()
-                    && (self.held.is_empty() || self.held_since.elapsed() < HELD) =>
+                    && (self.held.is_empty() || desk.moment < self.held_since + HELD) =>
             {
                 if self.held.is_empty() {
-                    self.held_since = Instant::now();
+                    self.held_since = desk.moment;
                 }
                 self.held.push(id);
             }

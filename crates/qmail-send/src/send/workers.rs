@@ -2,18 +2,17 @@
 //!
 //! Nothing here forks: children are started by `sys::spawn` only, whose child touches nothing but its own stack.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use queue::names::{Layout, MessageId};
 use sys::Dir;
 
 use super::bounce;
 use super::convert::{self, Conversion};
+use super::files::Files;
 use super::plan::{Plan, Ticket};
 use super::settle::{self, Unsettled};
 
@@ -30,6 +29,20 @@ pub(crate) enum Chore {
     Settle(Unsettled),
 }
 
+impl Chore {
+    /// Does it, and gives the results away one by one.
+    pub(crate) fn run(self, queue: &dyn Files, layout: Layout, mut give: impl FnMut(Done)) {
+        match self {
+            Chore::Convert(all) => {
+                for (id, result) in convert::all(queue, layout, all) {
+                    give(Done::Converted(id, result));
+                }
+            }
+            Chore::Settle(unsettled) => give(Done::Settled(settle::settle(queue, unsettled))),
+        }
+    }
+}
+
 /// What has been done.
 pub(crate) enum Done {
     /// the classic files of a message are there, or why not
@@ -42,20 +55,27 @@ pub(crate) enum Done {
 
 /// Where results go, with a bell that wakes the loop.
 #[derive(Clone)]
-struct Results {
+pub(crate) struct Results {
     sender: Sender<Done>,
     bell: Arc<OwnedFd>,
 }
 
 impl Results {
-    fn give(&self, done: Done) {
+    pub(crate) fn give(&self, done: Done) {
         // Without a reader the program is at its end.
         let _ = self.sender.send(done);
         let _ = sys::fd::write(self.bell.as_ref(), &[0]);
     }
 }
 
-/// The threads.
+/// The threads' ends of their connections with the loop.
+pub(crate) struct Orders {
+    pub(crate) chores: Receiver<Chore>,
+    pub(crate) letters: Receiver<bounce::Letter>,
+    pub(crate) results: Results,
+}
+
+/// The threads, as the loop sees them.
 pub(crate) struct Workers {
     disk: Sender<Chore>,
     post: Sender<bounce::Letter>,
@@ -79,26 +99,36 @@ impl Workers {
     /// # Errors
     /// No thread, no pipe, no queue.
     pub(crate) fn start(layout: Layout) -> io::Result<Workers> {
+        let (workers, orders) = Workers::connect()?;
+        let queue = Dir::open("queue")?;
+        let to = orders.results.clone();
+        let chores = orders.chores;
+        std::thread::Builder::new().spawn(move || {
+            while let Ok(chore) = chores.recv() {
+                chore.run(&queue, layout, |done| to.give(done));
+            }
+        })?;
+        let letters = Arc::new(Mutex::new(orders.letters));
+        for _ in 0..POSTMEN {
+            let (letters, to) = (Arc::clone(&letters), orders.results.clone());
+            let queue = Dir::open("queue")?;
+            std::thread::Builder::new().spawn(move || carry(&queue, layout, &letters, &to))?;
+        }
+        Ok(workers)
+    }
+
+    /// The connections alone.
+    ///
+    /// # Errors
+    /// No pipe.
+    pub(crate) fn connect() -> io::Result<(Workers, Orders)> {
         let (bell, ringer) = sys::fd::pipe()?;
         sys::fd::nonblocking(&bell, true)?;
         sys::fd::nonblocking(&ringer, true)?;
         let (sender, results) = channel();
-        let results_to = Results {
-            sender,
-            bell: Arc::new(ringer),
-        };
         let (disk, chores) = channel();
-        let queue = Dir::open("queue")?;
-        let to = results_to.clone();
-        std::thread::Builder::new().spawn(move || keep_disk(&queue, layout, &chores, &to))?;
         let (post, letters) = channel();
-        let letters = Arc::new(Mutex::new(letters));
-        for _ in 0..POSTMEN {
-            let (letters, to) = (Arc::clone(&letters), results_to.clone());
-            let queue = Dir::open("queue")?;
-            std::thread::Builder::new().spawn(move || carry(&queue, layout, &letters, &to))?;
-        }
-        Ok(Workers {
+        let workers = Workers {
             disk,
             post,
             results,
@@ -106,7 +136,16 @@ impl Workers {
             ticket: None,
             chores: 0,
             letters: 0,
-        })
+        };
+        let orders = Orders {
+            chores,
+            letters,
+            results: Results {
+                sender,
+                bell: Arc::new(ringer),
+            },
+        };
+        Ok((workers, orders))
     }
 
     /// Gives the disk something to do.
@@ -149,16 +188,11 @@ impl Workers {
         self.ticket = Some(plan.readable(&self.bell));
     }
 
-    /// What has been done since the last time; waits for the first at most `wait`.
-    pub(crate) fn done(&mut self, wait: Duration) -> Vec<Done> {
+    /// What has been done since the last time.
+    pub(crate) fn done(&mut self) -> Vec<Done> {
         let mut bytes = [0; 256];
         let _ = sys::fd::read(&self.bell, &mut bytes);
-        let first = if wait.is_zero() {
-            self.results.try_recv().ok()
-        } else {
-            self.results.recv_timeout(wait).ok()
-        };
-        let all: Vec<Done> = first.into_iter().chain(self.results.try_iter()).collect();
+        let all: Vec<Done> = self.results.try_iter().collect();
         for done in &all {
             match done {
                 Done::Bounced(..) => self.letters -= 1,
@@ -174,19 +208,6 @@ impl Workers {
     }
 }
 
-fn keep_disk(queue: &Dir, layout: Layout, chores: &Receiver<Chore>, to: &Results) {
-    while let Ok(chore) = chores.recv() {
-        match chore {
-            Chore::Convert(all) => {
-                for (id, result) in convert::all(queue, layout, all) {
-                    to.give(Done::Converted(id, result));
-                }
-            }
-            Chore::Settle(unsettled) => to.give(Done::Settled(settle::settle(queue, unsettled))),
-        }
-    }
-}
-
 fn carry(queue: &Dir, layout: Layout, letters: &Mutex<Receiver<bounce::Letter>>, to: &Results) {
     loop {
         let next = match letters.lock() {
@@ -196,17 +217,5 @@ fn carry(queue: &Dir, layout: Layout, letters: &Mutex<Receiver<bounce::Letter>>,
         let Ok(letter) = next else { return };
         let fate = letter.send(queue, layout);
         to.give(Done::Bounced(letter.id, fate));
-    }
-}
-
-/// An open regular file of the queue.
-///
-/// # Errors
-/// Also when it is not a regular file.
-pub(crate) fn regular(file: File) -> io::Result<File> {
-    if sys::dir::stat_fd(&file)?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::ErrorKind::InvalidInput.into())
     }
 }

@@ -31,7 +31,7 @@ pub(super) type Trouble = Bytes;
 pub(super) fn first(desk: &Desk, id: MessageId) -> Result<Option<Envelope>, Trouble> {
     let envelope = read(desk, id)?;
     if envelope.is_some() {
-        convert::discard(&desk.queue, desk.layout, id)
+        convert::discard(desk.queue.as_ref(), desk.layout, id)
             .map_err(|part| desk.about("unable to unlink ", part, id, ""))?;
     }
     Ok(envelope)
@@ -46,7 +46,7 @@ pub(crate) fn read(desk: &Desk, id: MessageId) -> Result<Option<Envelope>, Troub
         Err(_) => return Err(about("unable to open ", Part::Todo)),
     };
     let mess = desk.layout.path(Part::Mess, id);
-    let size = match desk.queue.stat_link(&mess) {
+    let size = match desk.queue.stat(&mess) {
         Ok(stat) if stat.is_file() => stat.size,
         _ => return Err(about("unable to stat ", Part::Mess)),
     };
