@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use base::Bytes;
 
+use crate::tls::Cover;
+
 /// Bytes read at once while commands come.
 const COMMAND_BLOCK: usize = 1024;
 /// Bytes read at once while a message comes.
@@ -22,6 +24,13 @@ pub trait Link {
     fn read(&mut self, buffer: &mut [u8], wait: Duration) -> io::Result<usize>;
     /// Writes all. Waits at most `wait` for each piece.
     fn write(&mut self, bytes: &[u8], wait: Duration) -> io::Result<()>;
+    /// Asks whoever carries the bytes for TLS. From `Ok` on all that is read and written is protected.
+    ///
+    /// # Errors
+    /// There is nobody to ask, or the client and TLS do not agree: the connection is of no use any more.
+    fn start_tls(&mut self) -> io::Result<Cover> {
+        Err(ErrorKind::Unsupported.into())
+    }
     /// Time since the session began.
     fn elapsed(&self) -> Duration;
     /// Unix seconds.
@@ -37,6 +46,8 @@ pub enum Gone {
     Idle,
     /// the session has lasted too long
     Total,
+    /// the client asked for TLS, and it did not come about
+    Tls,
 }
 
 /// What `Channel::line` has read.
@@ -81,6 +92,19 @@ impl<L: Link> Channel<L> {
     /// The link.
     pub fn link(&self) -> &L {
         &self.link
+    }
+
+    /// Whether the client has sent more than was asked for.
+    pub fn is_ahead(&self) -> bool {
+        self.start < self.end
+    }
+
+    /// Goes over to TLS. Nothing that came before may be left: look with `is_ahead` first.
+    pub fn start_tls(&mut self) -> Result<Cover, Gone> {
+        self.flush()?;
+        self.start = 0;
+        self.end = 0;
+        self.link.start_tls().map_err(|_| Gone::Tls)
     }
 
     /// Queues a reply.

@@ -21,6 +21,8 @@ pub mod session;
 pub mod settings;
 pub mod sink;
 mod smtpd;
+pub mod tls;
 pub mod transaction;
+pub mod words;
 
 pub use smtpd::{promises, qmail_smtpd};

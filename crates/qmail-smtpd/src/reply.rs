@@ -48,6 +48,20 @@ replies! {
     VRFY = 252 "2.0.0" "vrfy" "send some mail, i'll try my best";
     /// HELP
     HELP = 214 "2.0.0" "help" "qmail-rs: see qmail-smtpd(8)";
+    /// STARTTLS: the last reply in clear
+    READY_FOR_TLS = 220 "2.0.0" "starttls" "ready for tls";
+    /// STARTTLS under TLS
+    TLS_TWICE = 503 "5.5.1" "order" "TLS is there already (#5.5.1)";
+    /// STARTTLS after MAIL
+    TLS_IN_TRANSACTION = 503 "5.5.1" "order" "no TLS during mail transaction (#5.5.1)";
+    /// STARTTLS with an argument
+    TLS_ARGUMENT = 501 "5.5.4" "syntax" "STARTTLS stands alone (#5.5.4)";
+    /// commands behind STARTTLS that did not wait for TLS: they may be another's
+    TLS_AHEAD = 421 "5.5.1" "ahead" "nothing may follow STARTTLS (#5.5.1)";
+    /// mail or a password before the TLS that is asked for
+    WANT_TLS = 530 "5.7.0" "wanttls" "must issue a STARTTLS command first (#5.7.0)";
+    /// no name after STARTTLS
+    WANT_EHLO = 503 "5.5.1" "order" "EHLO first (#5.5.1)";
     /// an unknown verb
     UNIMPLEMENTED = 502 "5.5.1" "unimplemented" "unimplemented (#5.5.1)";
     /// RCPT or DATA before MAIL

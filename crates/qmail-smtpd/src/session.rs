@@ -7,6 +7,7 @@
 
 mod admit;
 mod record;
+mod secure;
 
 use std::convert::Infallible;
 
@@ -22,6 +23,7 @@ use crate::parameters;
 use crate::reply::{self, Reply};
 use crate::settings::Settings;
 use crate::sink::{Message, Sink};
+use crate::tls::{Cover, Offer};
 use crate::transaction::{Envelope, Transaction};
 use record::Fate;
 
@@ -69,6 +71,9 @@ struct Session<'a, L, S> {
     sink: S,
     log: &'a mut dyn FnMut(&[u8]),
     helo: Option<Bytes>,
+    cover: Option<Cover>,
+    /// whether a name must come before anything else: what was said in clear counts no more
+    anew: bool,
     /// whether any command has made sense
     speaks: bool,
     envelope: Envelope,
@@ -92,6 +97,8 @@ pub fn session<L: Link, S: Sink>(
         sink,
         log,
         helo: None,
+        cover: settings.tls.cover.clone(),
+        anew: false,
         speaks: false,
         envelope: Envelope::default(),
         errors: 0,
@@ -147,13 +154,10 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
             b"DATA" => self.data(),
             b"HELO" => self.helo(argument, b"250 ", &[]),
             b"EHLO" => {
-                let size = match self.settings.data.databytes {
-                    0 => "SIZE 0".to_owned(),
-                    n => format!("SIZE {n}"),
-                };
-                let offers = ["PIPELINING", "8BITMIME", &size, "ENHANCEDSTATUSCODES"];
+                let offers = self.offers();
                 self.helo(argument, b"250-", &offers)
             }
+            b"STARTTLS" if self.knows_tls() => self.start_tls(argument),
             b"RSET" => {
                 self.reset();
                 self.answer(&reply::FLUSHED)
@@ -187,9 +191,23 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
         Ok(self.channel.put(&reply.line())?)
     }
 
-    fn helo(&mut self, name: &[u8], code: &[u8], offers: &[&str]) -> Result<(), End> {
+    /// What EHLO tells.
+    fn offers(&self) -> Vec<String> {
+        let mut offers = Vec::new();
+        if self.offers_tls() {
+            offers.push("STARTTLS".to_owned());
+        }
+        offers.push("PIPELINING".to_owned());
+        offers.push("8BITMIME".to_owned());
+        offers.push(format!("SIZE {}", self.settings.data.databytes));
+        offers.push("ENHANCEDSTATUSCODES".to_owned());
+        offers
+    }
+
+    fn helo(&mut self, name: &[u8], code: &[u8], offers: &[String]) -> Result<(), End> {
         self.reset();
         self.speaks = true;
+        self.anew = false;
         self.helo = Some(name.to_vec());
         let mut text = [code, self.settings.greeting.as_slice(), b"\r\n"].concat();
         for (index, offer) in offers.iter().enumerate() {
@@ -218,6 +236,9 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
 
     fn mail(&mut self, argument: &[u8]) -> Result<Reply, End> {
         self.reset();
+        if let Some(reply) = self.unready() {
+            return Ok(reply);
+        }
         let path = match address::parse(argument, self.form("FROM")) {
             Ok(path) => path,
             Err(Fault::Syntax) => return Ok(reply::SENDER_SYNTAX),
@@ -363,7 +384,7 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
             info: peer.remote_info.as_deref(),
             ip: peer.ip(),
             local: peer.local(),
-            protocol: "SMTP",
+            protocol: &self.protocol(),
         }
         .line(self.channel.link().unix())
     }

@@ -18,6 +18,7 @@ use crate::data::Rules;
 use crate::header::Limits;
 use crate::hosts::{Hosts, List};
 use crate::own::Own;
+use crate::tls::Tls;
 
 /// A message with this many Received and Delivered-To lines is looping.
 const HOPS: u64 = 100;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub greeting: Bytes,
     /// the two ends of the connection
     pub peer: Peer,
+    /// who does TLS
+    pub tls: Tls,
     /// which literals are this host
     pub own: Own,
     /// RELAYCLIENT: the client may write to anybody, and this is appended to every recipient
@@ -157,6 +160,7 @@ impl Settings {
             idle: Duration::from_secs(int("timeoutsmtpd", 1_200)?.clamp(1, 1 << 32)),
             total: seconds(int("timeoutsmtpdtotal", 3_600)?),
             pid: std::process::id(),
+            tls: Tls::from(base::env),
             peer,
         })
     }

@@ -8,6 +8,7 @@ use crate::log::{Line, Outcome};
 use crate::reply::{self, Reply};
 use crate::sink::Sink;
 use crate::smtpd::detail;
+use crate::tls::Cover;
 use crate::transaction::Transaction;
 
 /// What became of an attempt.
@@ -32,6 +33,7 @@ impl Fate {
         let (outcome, reason) = match (end, last_word(end)) {
             (_, Some(reply)) => return Fate::told(&reply),
             (End::Quit, None) => (Outcome::Nothing, "quit"),
+            (End::Gone(Gone::Tls), _) => (Outcome::Lost, "tls"),
             _ => (Outcome::Lost, "disconnect"),
         };
         Fate {
@@ -45,7 +47,7 @@ impl Fate {
 /// What the client is told at the end, unless it left by itself.
 fn last_word(end: &End) -> Option<Reply> {
     match end {
-        End::Quit | End::Gone(Gone::Disconnect) => None,
+        End::Quit | End::Gone(Gone::Disconnect | Gone::Tls) => None,
         End::Gone(Gone::Idle) => Some(reply::TIMEOUT),
         End::Gone(Gone::Total) => Some(reply::TOO_OLD),
         End::Closed(reply) => Some(reply.as_ref().clone()),
@@ -86,6 +88,7 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
             .value("host", peer.remote_host.as_deref())
             .value("info", peer.remote_info.as_deref())
             .value("helo", self.helo.as_deref())
+            .value("tls", self.cover.as_ref().map(Cover::name))
     }
 
     fn write_line(&mut self, line: Line) {

@@ -4,6 +4,7 @@ mod end_of_data;
 mod limits;
 mod model;
 mod replies;
+mod tls;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -24,6 +25,7 @@ use crate::judge::{Judge, Verdict};
 use crate::own::Own;
 use crate::settings::Settings;
 use crate::sink::{Message, Sink};
+use crate::tls::{Cover, Offer, Tls};
 
 /// What the client does.
 #[derive(Clone, Debug)]
@@ -39,6 +41,15 @@ struct Script {
     writes: Rc<Cell<usize>>,
     now: Cell<Duration>,
     deaf: bool,
+    no_handshake: bool,
+}
+
+/// What the fake TLS process tells.
+pub(super) fn cover() -> Cover {
+    Cover {
+        version: Some(b"TLSv1.3".to_vec()),
+        cipher: Some(b"TLS_AES_256_GCM_SHA384".to_vec()),
+    }
 }
 
 impl Link for Script {
@@ -77,6 +88,14 @@ impl Link for Script {
         self.told.borrow_mut().extend_from_slice(bytes);
         self.writes.set(self.writes.get() + 1);
         Ok(())
+    }
+
+    fn start_tls(&mut self) -> io::Result<Cover> {
+        if self.no_handshake {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.told.borrow_mut().extend_from_slice(b"=TLS=\r\n");
+        Ok(cover())
     }
 
     fn elapsed(&self) -> Duration {
@@ -185,6 +204,10 @@ pub(super) fn settings() -> Settings {
             trusted: false,
             interfaces: || Ok(Vec::new()),
         },
+        tls: Tls {
+            offer: Offer::No,
+            cover: None,
+        },
         relay: None,
         hosts: Hosts::new(List::new(b"host.test\n".to_vec()), None),
         bad_senders: List::new(b"spam@bad.test\n@worse.test\n".to_vec()),
@@ -224,7 +247,7 @@ impl Left {
         self.told
             .lines()
             .skip(1)
-            .filter(|line| line.as_bytes()[3] == b' ')
+            .filter(|line| line.as_bytes()[3] == b' ' && !line.starts_with('='))
             .map(|line| line.split(' ').next().unwrap().parse().unwrap())
             .collect()
     }
@@ -240,6 +263,7 @@ pub(super) struct Play {
     pub(super) verdict: Outcome,
     pub(super) closed: bool,
     pub(super) deaf: bool,
+    pub(super) no_handshake: bool,
 }
 
 impl Play {
@@ -249,6 +273,7 @@ impl Play {
             verdict: Outcome::Queued,
             closed: false,
             deaf: false,
+            no_handshake: false,
         }
     }
 
@@ -263,6 +288,7 @@ impl Play {
             writes: Rc::clone(&writes),
             now: Cell::new(Duration::ZERO),
             deaf: self.deaf,
+            no_handshake: self.no_handshake,
         };
         let memory = Memory {
             stored: Rc::clone(&stored),

@@ -1,0 +1,60 @@
+//! STARTTLS, and what may not be said without it.
+//!
+//! What came before TLS may be another's words: nothing of it survives, and nothing may be sent ahead of it.
+//!
+//! Source  RFC 3207 4.2
+
+use super::{End, Offer, Session, close};
+use crate::channel::Link;
+use crate::reply::{self, Reply};
+use crate::sink::Sink;
+
+impl<L: Link, S: Sink> Session<'_, L, S> {
+    /// Whether STARTTLS is a word here at all.
+    pub(super) fn knows_tls(&self) -> bool {
+        self.settings.tls.offer != Offer::No || self.cover.is_some()
+    }
+
+    /// Whether EHLO offers it.
+    pub(super) fn offers_tls(&self) -> bool {
+        self.settings.tls.offer != Offer::No && self.cover.is_none()
+    }
+
+    pub(super) fn start_tls(&mut self, argument: &[u8]) -> Result<(), End> {
+        if self.cover.is_some() {
+            return self.answer(&reply::TLS_TWICE);
+        }
+        if !argument.is_empty() {
+            return self.answer(&reply::TLS_ARGUMENT);
+        }
+        if self.envelope.open().is_some() {
+            return self.answer(&reply::TLS_IN_TRANSACTION);
+        }
+        if self.channel.is_ahead() {
+            return close(reply::TLS_AHEAD);
+        }
+        self.answer(&reply::READY_FOR_TLS)?;
+        let cover = self.channel.start_tls()?;
+        self.cover = Some(cover);
+        self.helo = None;
+        self.anew = true;
+        Ok(())
+    }
+
+    /// Why neither mail nor a password is taken now.
+    pub(super) fn unready(&self) -> Option<Reply> {
+        if self.cover.is_none() && self.settings.tls.offer == Offer::Must {
+            return Some(reply::WANT_TLS);
+        }
+        self.anew.then_some(reply::WANT_EHLO)
+    }
+
+    /// The word of RFC 3848 in the Received line, and how the bytes were protected. Without TLS and without a name it
+    /// is the classic one.
+    pub(super) fn protocol(&self) -> String {
+        match &self.cover {
+            Some(cover) => format!("ESMTPS{}", cover.remark()),
+            None => "SMTP".to_owned(),
+        }
+    }
+}
