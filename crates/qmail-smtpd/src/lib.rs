@@ -5,7 +5,7 @@
 //! Reads      fd 0 the client, the UCSPI environment, control/*, what the crate recipient reads
 //! Writes     fd 1 replies, fd 2 one log line per outcome; hands messages to qmail-queue
 //! May use    base control mail net queue recipient sys wire
-//! Source     qmail-smtpd(8), RFC 5321, RFC 1870, RFC 2034, RFC 2920, RFC 6152
+//! Source     qmail-smtpd(8), RFC 5321, RFC 1870, RFC 2034, RFC 2920, RFC 3207, RFC 6152
 
 pub mod address;
 pub mod channel;

@@ -313,7 +313,7 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
         let Some(transaction) = self.envelope.reset() else {
             return self.answer(&reply::WANT_MAIL);
         };
-        let Ok(mut message) = self.sink.open() else {
+        let Ok(mut message) = self.sink.open(&self.changes()) else {
             return self.conclude(&transaction, 0, &reply::QQT, None);
         };
         self.channel.put(b"354 go ahead\r\n")?;

@@ -160,7 +160,7 @@ impl Settings {
             idle: Duration::from_secs(int("timeoutsmtpd", 1_200)?.clamp(1, 1 << 32)),
             total: seconds(int("timeoutsmtpdtotal", 3_600)?),
             pid: std::process::id(),
-            tls: Tls::from(base::env),
+            tls: Tls::from_env(),
             peer,
         })
     }

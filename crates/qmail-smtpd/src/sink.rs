@@ -3,18 +3,18 @@
 use std::io;
 
 use base::Bytes;
-use queue::submit::{Outcome, Submission};
+use queue::submit::{Change, Outcome, Submission};
 
 /// Takes messages, one after the other.
 pub trait Sink {
     /// A message on its way.
     type Message: Message;
 
-    /// Begins a message.
+    /// Begins a message. `changes` are for the environment of a program that takes it.
     ///
     /// # Errors
     /// It cannot be taken now.
-    fn open(&mut self) -> io::Result<Self::Message>;
+    fn open(&mut self, changes: &[Change]) -> io::Result<Self::Message>;
 }
 
 /// A message on its way. One that is dropped is gone without a trace.
@@ -36,8 +36,8 @@ pub struct Queue;
 impl Sink for Queue {
     type Message = Submission;
 
-    fn open(&mut self) -> io::Result<Submission> {
-        Submission::open()
+    fn open(&mut self, changes: &[Change]) -> io::Result<Submission> {
+        Submission::open_with(changes)
     }
 }
 

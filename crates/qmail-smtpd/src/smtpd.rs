@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use base::io::Timed;
 use base::{Call, Die};
+use net::starttls;
 use sys::sandbox::{Access, Network, Promises, Walls};
 use sys::signal::Signal;
 
@@ -16,6 +17,7 @@ use crate::reply::{NO_CONTROLS, Reply};
 use crate::session::{End, session};
 use crate::settings::{Settings, Trouble};
 use crate::sink::Queue;
+use crate::tls::Cover;
 
 /// The exit code of every session that did not end with QUIT.
 const CUT_SHORT: u8 = 1;
@@ -48,6 +50,11 @@ impl Link for Stdio {
     fn write(&mut self, bytes: &[u8], wait: Duration) -> io::Result<()> {
         self.output.set_timeout(wait);
         self.output.write_all(bytes)
+    }
+
+    fn start_tls(&mut self) -> io::Result<Cover> {
+        let offer = starttls::offered().ok_or(io::ErrorKind::Unsupported)?;
+        Ok(Cover::told(offer.start(starttls::HANDSHAKE_TIME)?))
     }
 
     fn elapsed(&self) -> Duration {

@@ -3,6 +3,7 @@
 //! Source  RFC 3207; sslserver(1): UCSPI-TLS, and the variables SSL_PROTOCOL and SSL_CIPHER
 
 use base::Bytes;
+use net::starttls::{Told, value};
 
 /// Bytes of a version or a cipher that go into headers and logs.
 const NAME_LIMIT: usize = 64;
@@ -25,6 +26,8 @@ pub struct Cover {
     pub version: Option<Bytes>,
     /// such as `TLS_AES_256_GCM_SHA384`
     pub cipher: Option<Bytes>,
+    /// all that the server told, for the environment of a queue program; empty if it stands in ours
+    pub told: Told,
 }
 
 /// What is known before the first command.
@@ -56,14 +59,33 @@ impl Tls {
         };
         Tls { offer, cover }
     }
+
+    /// Reads the environment of this process. Nothing is offered that nobody can do.
+    pub fn from_env() -> Tls {
+        let tls = Tls::from(base::env);
+        let idle = tls.offer == Offer::May && net::starttls::offered().is_none();
+        Tls {
+            offer: if idle { Offer::No } else { tls.offer },
+            ..tls
+        }
+    }
 }
 
 impl Cover {
-    /// Reads any environment, or what a TLS process tells.
+    /// Reads any environment.
     pub fn from(env: impl Fn(&str) -> Option<Bytes>) -> Cover {
         Cover {
             version: env("SSL_PROTOCOL").and_then(clean),
             cipher: env("SSL_CIPHER").and_then(clean),
+            told: Told::new(),
+        }
+    }
+
+    /// From what a TLS process told.
+    pub fn told(told: Told) -> Cover {
+        Cover {
+            told: told.clone(),
+            ..Cover::from(|name| value(&told, name.as_bytes()).map(<[u8]>::to_vec))
         }
     }
 

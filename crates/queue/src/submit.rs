@@ -46,6 +46,9 @@ impl Outcome {
     }
 }
 
+/// A variable, and its value; `None` takes it away.
+pub type Change = (Bytes, Option<Bytes>);
+
 /// A message on its way into the queue.
 #[derive(Debug)]
 pub struct Submission {
@@ -87,8 +90,18 @@ impl Submission {
     /// # Errors
     /// No pipe, no process, no program: temporary. Where the service seems to be there, `close` tells of them.
     pub fn open() -> io::Result<Submission> {
+        Submission::open_with(&[])
+    }
+
+    /// As `open`, with changes for the environment that a program in QMAILQUEUE gets: a filter may ask who the client
+    /// is. qmail-queue itself and the service take nothing from there.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_with(changes: &[Change]) -> io::Result<Submission> {
         if let Some(program) = base::env("QMAILQUEUE") {
-            return Submission::open_program(&program);
+            let program = Program::start(&program, changes)?;
+            return Ok(Submission::new(Way::Program(program)));
         }
         if talk::is_there() {
             return Ok(Submission::new(Way::Held {
@@ -101,7 +114,7 @@ impl Submission {
 
     /// Starts `program` in place of qmail-queue.
     pub fn open_program(program: &[u8]) -> io::Result<Submission> {
-        Ok(Submission::new(Way::Program(Program::start(program)?)))
+        Ok(Submission::new(Way::Program(Program::start(program, &[])?)))
     }
 
     fn new(way: Way) -> Submission {
@@ -169,7 +182,7 @@ impl Submission {
 
     /// Runs the program with what was held.
     fn run(&mut self, text: &[u8], envelope: &[u8]) {
-        let Ok(mut program) = Program::start(program::CLASSIC) else {
+        let Ok(mut program) = Program::start(program::CLASSIC, &[]) else {
             self.failed = true;
             return;
         };

@@ -4,6 +4,9 @@
 //!
 //! Source  RFC 3207 4.2
 
+use net::starttls::VARIABLES;
+use queue::submit::Change;
+
 use super::{End, Offer, Session, close};
 use crate::channel::Link;
 use crate::reply::{self, Reply};
@@ -47,6 +50,15 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
             return Some(reply::WANT_TLS);
         }
         self.anew.then_some(reply::WANT_EHLO)
+    }
+
+    /// What a queue program's environment tells of this session, beyond our own.
+    pub(super) fn changes(&self) -> Vec<Change> {
+        let told = self.cover.iter().flat_map(|cover| &cover.told);
+        let told = told.map(|(name, value)| (name.clone(), Some(value.clone())));
+        // The descriptors that they name are not for others.
+        let gone = VARIABLES.iter().map(|name| (name.to_vec(), None));
+        gone.chain(told).collect()
     }
 
     /// The word of RFC 3848 in the Received line, and how the bytes were protected. Without TLS and without a name it

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use base::Bytes;
 use net::peer::Peer;
-use queue::submit::Outcome;
+use queue::submit::{Change, Outcome};
 
 use super::{End, session};
 use crate::channel::Link;
@@ -49,6 +49,7 @@ pub(super) fn cover() -> Cover {
     Cover {
         version: Some(b"TLSv1.3".to_vec()),
         cipher: Some(b"TLS_AES_256_GCM_SHA384".to_vec()),
+        ..Cover::default()
     }
 }
 
@@ -133,7 +134,7 @@ pub(super) struct Draft {
 impl Sink for Memory {
     type Message = Draft;
 
-    fn open(&mut self) -> io::Result<Draft> {
+    fn open(&mut self, _changes: &[Change]) -> io::Result<Draft> {
         if self.closed {
             return Err(io::ErrorKind::NotFound.into());
         }

@@ -40,8 +40,8 @@ fn both_customs_are_understood() {
             "cmd5apoppw",
         ),
         (
-            "host DIR/checkpassword true",
-            Some("host"),
+            "gate DIR/checkpassword true",
+            Some("gate"),
             "DIR/checkpassword",
         ),
         ("notes checkpassword true", Some("notes"), "checkpassword"),
@@ -50,7 +50,8 @@ fn both_customs_are_understood() {
         ("DIR/checkpassword /bin/true", None, "DIR/checkpassword"),
         ("DIR/checkpassword sh -c true", None, "DIR/checkpassword"),
     ] {
-        let words = read(&place, line).unwrap().unwrap();
+        let words = read(&place, line).unwrap_or_else(|e| panic!("{line}: {e:?}"));
+        let words = words.unwrap();
         let checker = checker.replace("DIR", place.path().to_str().unwrap());
         assert_eq!(words.host.as_deref(), host.map(str::as_bytes), "{line}");
         assert_eq!(words.command[0], checker.as_bytes(), "{line}");

@@ -12,3 +12,4 @@ mod controls;
 mod program;
 mod relay;
 mod server;
+mod tls;

@@ -34,6 +34,13 @@ fn a_message_reaches_the_queue() {
 }
 
 #[test]
+fn arguments_without_a_meaning_change_nothing() {
+    let server = Server::new("program-words").args(&["a", "b"]);
+    let (told, end) = server.run("EHLO x\r\nQUIT\r\n");
+    assert!(end.is_success() && !told.contains("AUTH"), "{told}");
+}
+
+#[test]
 fn only_quit_is_a_success() {
     let server = Server::new("program-exit");
     for (wire, code) in [

@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ mv "$at.e" "$at.env"
 pub(crate) struct Server {
     pub(crate) home: Home,
     env: Vec<(Vec<u8>, Vec<u8>)>,
+    args: Vec<Vec<u8>>,
 }
 
 /// A message in the queue.
@@ -40,7 +42,11 @@ impl Server {
         home.fake("qmail-queue", KEEP);
         fs::create_dir(home.join("out")).unwrap();
         let path = home.path().as_os_str().as_encoded_bytes().to_vec();
-        let server = Server { home, env: vec![] };
+        let server = Server {
+            home,
+            env: vec![],
+            args: vec![],
+        };
         server.users();
         server
             .env("QMAILHOME", path)
@@ -78,6 +84,12 @@ impl Server {
         self
     }
 
+    /// The arguments of the program.
+    pub(crate) fn args(mut self, args: &[&str]) -> Server {
+        self.args = args.iter().map(|a| a.as_bytes().to_vec()).collect();
+        self
+    }
+
     pub(crate) fn log_path(&self) -> PathBuf {
         self.home.join("log")
     }
@@ -89,6 +101,30 @@ impl Server {
 
     /// Starts the program for one client. `wrap` stands before the path of the program.
     pub(crate) fn connect_through(&self, wrap: &[&str]) -> Client {
+        self.start(wrap, &[], &[])
+    }
+
+    /// Starts the program as a TLS server does: it stands ready on three more descriptors.
+    pub(crate) fn connect_ready_for_tls(&self) -> (Client, TlsServer) {
+        let (control, theirs) = sys::local::pair().unwrap();
+        let (plain, inside) = UnixStream::pair().unwrap();
+        plain.set_read_timeout(Some(LIMIT)).unwrap();
+        let env = [
+            ("UCSPITLS", ""),
+            ("SSLCTLFD", "5"),
+            ("SSLREADFD", "6"),
+            ("SSLWRITEFD", "7"),
+        ];
+        let fds = [
+            (5, theirs.as_fd()),
+            (6, inside.as_fd()),
+            (7, inside.as_fd()),
+        ];
+        let client = self.start(&[], &env, &fds);
+        (client, TlsServer { control, plain })
+    }
+
+    fn start(&self, wrap: &[&str], env: &[(&str, &str)], fds: &[(i32, BorrowedFd<'_>)]) -> Client {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (socket, _) = listener.accept().unwrap();
@@ -103,17 +139,21 @@ impl Server {
         let path = program("qmail-smtpd").into_os_string().into_encoded_bytes();
         let mut words: Vec<Vec<u8>> = wrap.iter().map(|w| w.as_bytes().to_vec()).collect();
         words.push(path);
-        let pid = Spawn::new(&words[0])
+        words.extend(self.args.clone());
+        let spawn = Spawn::new(&words[0])
             .args(&words[1..])
             .env(self.env.clone())
             .dir("/")
             .fd(0, socket.as_fd())
             .fd(1, socket.as_fd())
-            .fd(2, log.as_fd())
-            .spawn()
-            .unwrap();
+            .fd(2, log.as_fd());
+        let spawn = env
+            .iter()
+            .fold(spawn, |s, (name, value)| s.set(name, value));
+        let spawn = fds.iter().fold(spawn, |s, (n, fd)| s.fd(*n, *fd));
+        let pid = spawn.spawn().unwrap();
         Client {
-            reader: BufReader::new(stream),
+            reader: BufReader::new(Stream::Tcp(stream)),
             pid,
             ended: false,
         }
@@ -146,9 +186,71 @@ impl Server {
     }
 }
 
+/// The TLS server's end of what UCSPI-TLS is about. There is no TLS: the client hands its words to the server.
+pub(crate) struct TlsServer {
+    control: OwnedFd,
+    plain: UnixStream,
+}
+
+impl TlsServer {
+    /// Waits until the program asks for TLS, and says what was agreed on; `client` then speaks through it.
+    pub(crate) fn agree(self, client: &mut Client) {
+        let mut asked = [0];
+        assert!(sys::poll::readable(&self.control, LIMIT).unwrap());
+        assert_eq!(sys::fd::read(&self.control, &mut asked).unwrap(), 1);
+        assert_eq!(&asked, b"Y");
+        let told = b"SSL_PROTOCOL=TLSv1.3\0SSL_CIPHER=TLS_AES_128_GCM_SHA256\0\0";
+        sys::fd::write_all(&self.control, told).unwrap();
+        client.reader = BufReader::new(Stream::Unix(self.plain));
+    }
+
+    /// Whether the program, which has ended, asked for TLS.
+    pub(crate) fn was_asked(&self) -> bool {
+        assert!(sys::poll::readable(&self.control, LIMIT).unwrap());
+        sys::fd::read(&self.control, &mut [0]).unwrap() > 0
+    }
+}
+
+/// What a client talks over.
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn shutdown(&self, how: Shutdown) {
+        let _ = match self {
+            Stream::Tcp(s) => s.shutdown(how),
+            Stream::Unix(s) => s.shutdown(how),
+        };
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Stream::Tcp(s) => s.read(buffer),
+            Stream::Unix(s) => s.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Stream::Tcp(s) => s.write(bytes),
+            Stream::Unix(s) => s.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The client's end of a connection, and the process at the other.
 pub(crate) struct Client {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Stream>,
     pid: u32,
     ended: bool,
 }
@@ -185,7 +287,7 @@ impl Client {
 
     /// Sends no more; reads to the end.
     pub(crate) fn finish(mut self) -> (String, End) {
-        let _ = self.reader.get_mut().shutdown(Shutdown::Write);
+        self.reader.get_mut().shutdown(Shutdown::Write);
         let mut told = Vec::new();
         // A reset after the last reply is an end, too.
         let _ = self.reader.read_to_end(&mut told);
@@ -194,7 +296,7 @@ impl Client {
 
     /// Hangs up without listening.
     pub(crate) fn vanish(mut self) -> End {
-        let _ = self.reader.get_mut().shutdown(Shutdown::Both);
+        self.reader.get_mut().shutdown(Shutdown::Both);
         self.wait()
     }
 

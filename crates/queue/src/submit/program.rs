@@ -8,7 +8,7 @@ use base::Bytes;
 use sys::process::End;
 use sys::spawn::Spawn;
 
-use super::{CUSTOM, Outcome, READ, verdict};
+use super::{CUSTOM, Change, Outcome, READ, verdict};
 
 /// The program of the suite, relative to home.
 pub(super) const CLASSIC: &[u8] = b"bin/qmail-queue";
@@ -30,7 +30,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    pub(super) fn start(program: &[u8]) -> io::Result<Program> {
+    pub(super) fn start(program: &[u8], changes: &[Change]) -> io::Result<Program> {
         // A name without a slash is relative to home too, never looked up in PATH.
         let path = if program.contains(&b'/') {
             program.to_vec()
@@ -40,13 +40,17 @@ impl Program {
         let (message_reader, message) = sys::fd::pipe()?;
         let (envelope_reader, envelope) = sys::fd::pipe()?;
         let (reason, reason_writer) = sys::fd::pipe()?;
-        let pid = Spawn::new(path)
+        let spawn = Spawn::new(path)
             .arg0(program)
             .fd(0, message_reader.as_fd())
             .fd(1, envelope_reader.as_fd())
             .fd(4, reason_writer.as_fd())
-            .fd(6, reason_writer.as_fd())
-            .spawn()?;
+            .fd(6, reason_writer.as_fd());
+        let spawn = changes.iter().fold(spawn, |s, (name, value)| match value {
+            Some(value) => s.set(name, value),
+            None => s.unset(name),
+        });
+        let pid = spawn.spawn()?;
         Ok(Program {
             pid,
             message: Some(message),
