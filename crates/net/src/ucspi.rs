@@ -116,6 +116,17 @@ pub fn of_server(connection: &Connection, form: Form) -> Vec<Change> {
     changes
 }
 
+/// What sslserver changes in the environment of its program, for the connection below TLS.
+///
+/// Source  sslserver(1) of ucspi-ssl
+pub fn of_tls_server(connection: &Connection, form: Form) -> Vec<Change> {
+    let four = is_four(connection.remote.ip, form);
+    let form = if four { Form::Own } else { Form::Six };
+    let mut changes = vec![set("PROTO", "SSL")];
+    changes.extend(ends(connection, "SSL", form));
+    changes
+}
+
 /// What tcpclient changes in the environment of its program.
 pub fn of_client(connection: &Connection, form: Form) -> Vec<Change> {
     let four = is_four(connection.local.ip, form);

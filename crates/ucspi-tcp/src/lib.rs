@@ -33,6 +33,24 @@ mod tcprules;
 mod tcprulescheck;
 mod tcpserver;
 
+/// What a server of another room does as tcpserver does it.
+pub mod server {
+    pub use crate::names::Belief;
+    pub use crate::network::Network;
+    pub use crate::options::{Verbosity, last_word, leading, misuse};
+    pub use crate::port::argument as port;
+    pub use crate::rules::Order;
+    pub use crate::tcpserver::acquire::{Place, bound_port, drop_privileges, listen, place};
+    pub use crate::tcpserver::child::{Ends, Visitor, set_options};
+    pub use crate::tcpserver::limits::Rate;
+    pub use crate::tcpserver::log::{say, warn};
+    pub use crate::tcpserver::serve::{Front, News, Server, Taking};
+    pub use crate::tcpserver::settings::{
+        Dialect, Extras, LETTERS, More, Protocol, Settings, Sockets, Unknown,
+    };
+    pub use crate::tcpserver::{close_standard, print};
+}
+
 pub use argv0::argv0;
 pub use crs::{addcr, delcr};
 pub use fixcrio::fixcrio;

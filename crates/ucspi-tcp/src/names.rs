@@ -9,7 +9,7 @@ use sys::socket::{mapped, unmapped};
 
 /// How far a name is believed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Belief {
+pub enum Belief {
     /// the owner of the address says so
     #[default]
     Any,

@@ -22,7 +22,7 @@ pub(crate) struct Size {
 
 /// A network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Network {
+pub struct Network {
     /// its first address
     first: Ipv6Addr,
     size: Size,

@@ -1,4 +1,4 @@
-//! What tcpserver and tcpclient do alike with their options.
+//! What servers and clients do alike with their options.
 
 use base::bytes::scan_number;
 use base::opt::{Opt, Options};
@@ -6,7 +6,7 @@ use base::{Bytes, Die};
 
 /// How much is said on descriptor 2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Verbosity {
+pub enum Verbosity {
     /// `-q`: nothing at all
     Silent,
     /// `-Q`: trouble
@@ -17,7 +17,7 @@ pub(crate) enum Verbosity {
 }
 
 /// The end of a program that was called with options it does not know, or without what it needs.
-pub(crate) fn misuse(program: &str, wrong: Option<&Opt>, usage: &str) -> Die {
+pub fn misuse(program: &str, wrong: Option<&Opt>, usage: &str) -> Die {
     let mut text = match wrong {
         Some(Opt::Missing(letter)) => said(program, "option requires an argument -- ", *letter),
         Some(Opt::Unknown(letter)) => said(program, "illegal option -- ", *letter),
@@ -55,12 +55,12 @@ pub(crate) fn next(options: &mut Options<'_>) -> Option<Word> {
 }
 
 /// The number that a value begins with; 0 if it begins with none, as in the original.
-pub(crate) fn leading(value: &[u8]) -> u64 {
+pub fn leading(value: &[u8]) -> u64 {
     scan_number(value).0
 }
 
 /// `-q` silences even the last word.
-pub(crate) fn last_word(die: Die, verbosity: Verbosity) -> Die {
+pub fn last_word(die: Die, verbosity: Verbosity) -> Die {
     if verbosity == Verbosity::Silent {
         Die::silent(die.code)
     } else {

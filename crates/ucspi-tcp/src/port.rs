@@ -14,7 +14,7 @@ const LINE_LIMIT: usize = 4096;
 ///
 /// # Errors
 /// The last word of a program that cannot go on without it.
-pub(crate) fn argument(word: &[u8]) -> Result<u16, Die> {
+pub fn argument(word: &[u8]) -> Result<u16, Die> {
     port(word)
         .map_err(|e| Die::unable("read /etc/services", &e))?
         .ok_or_else(|| {

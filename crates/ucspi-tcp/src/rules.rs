@@ -28,7 +28,7 @@ pub(crate) const SIZES: &[u8] = b"/";
 
 /// Which rules count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Order {
+pub enum Order {
     /// the first of all
     #[default]
     First,

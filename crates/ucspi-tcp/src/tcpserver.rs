@@ -1,26 +1,26 @@
 //! tcpserver: accept connections, and run one program for each.
 
-mod acquire;
-mod child;
+pub(crate) mod acquire;
+pub(crate) mod child;
 mod counters;
 mod handed;
-mod limits;
-mod log;
-mod serve;
-mod settings;
+pub(crate) mod limits;
+pub(crate) mod log;
+pub(crate) mod serve;
+pub(crate) mod settings;
 
 use base::{Call, Die};
 
 use crate::options::last_word;
 use serve::Server;
-use settings::Settings;
+use settings::{Settings, TCPSERVER};
 
 /// Serves until SIGTERM. See tcpserver(1).
 ///
 /// # Errors
 /// Misuse (100), or it could not begin (111).
 pub fn tcpserver(call: &Call) -> Result<(), Die> {
-    let settings = Settings::read(&call.args)?;
+    let settings = Settings::read(&call.args, &TCPSERVER, &mut ())?;
     run(&settings).map_err(|die| last_word(die, settings.verbosity))
 }
 
@@ -36,20 +36,21 @@ fn run(settings: &Settings) -> Result<(), Die> {
     if settings.print_port {
         print(port);
     }
-    let server = Server::new(settings, listener).map_err(|e| Die::unable("catch signals", &e))?;
+    let server =
+        Server::new(settings, listener, ()).map_err(|e| Die::unable("catch signals", &e))?;
     close_standard();
     server.run()
 }
 
-/// Trouble is ignored, as in the original: it is a convenience.
-fn print(port: u16) {
+/// Tells the port that was bound. Trouble is ignored, as in the original: it is a convenience.
+pub fn print(port: u16) {
     if let Ok(out) = sys::fd::inherited(1) {
         let _ = sys::fd::write_all(&out, format!("{port}\n").as_bytes());
     }
 }
 
 /// Whoever reads the port sees end of file, and nobody's input is kept open.
-fn close_standard() {
+pub fn close_standard() {
     drop(sys::fd::take(0));
     drop(sys::fd::take(1));
 }

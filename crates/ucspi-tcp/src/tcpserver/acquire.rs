@@ -13,14 +13,18 @@ use crate::host::{self, NoAddress, no_address};
 
 /// Where to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub enum Place {
     /// every address of this machine
     Everywhere,
     /// one address
     One(Ipv6Addr),
 }
 
-pub(super) fn place(settings: &Settings) -> Result<Place, Die> {
+/// Where to listen, as the host argument says.
+///
+/// # Errors
+/// The name has no address, or nobody can tell now.
+pub fn place(settings: &Settings) -> Result<Place, Die> {
     let host = settings.host.as_slice();
     if matches!(host, b"" | b"0") {
         return Ok(Place::Everywhere);
@@ -36,7 +40,7 @@ pub(super) fn place(settings: &Settings) -> Result<Place, Die> {
 }
 
 /// Listens at `place`, unless a socket for `port` was handed over. Without IPv6 in this machine, everywhere means every IPv4 address.
-pub(super) fn listen(settings: &Settings, place: &Place, port: u16) -> Result<OwnedFd, Die> {
+pub fn listen(settings: &Settings, place: &Place, port: u16) -> Result<OwnedFd, Die> {
     let four = |ip: Ipv4Addr| SocketAddr::from((ip, port));
     let six = |ip| SocketAddr::V6(SocketAddrV6::new(ip, port, 0, settings.interface));
     if let Some(socket) = handed::listener(port) {
@@ -72,14 +76,18 @@ fn bind(settings: &Settings, address: &SocketAddr) -> io::Result<OwnedFd> {
     sys::socket::listen(address, settings.backlog, Families::Both)
 }
 
-pub(super) fn bound_port(listener: &OwnedFd) -> Result<u16, Die> {
+/// The port that was bound.
+///
+/// # Errors
+/// What the kernel says.
+pub fn bound_port(listener: &OwnedFd) -> Result<u16, Die> {
     sys::socket::local(listener)
         .map(|address| address.port())
         .map_err(|e| Die::unable("get local address", &e))
 }
 
 /// Group, with no others beside it, then user, each if asked for; there is no way back.
-pub(super) fn drop_privileges(settings: &Settings) -> Result<(), Die> {
+pub fn drop_privileges(settings: &Settings) -> Result<(), Die> {
     let (uid, gid) = (settings.uid, settings.gid);
     if gid != 0 {
         sys::ids::set_group(gid).map_err(|e| Die::unable("set gid", &e))?;

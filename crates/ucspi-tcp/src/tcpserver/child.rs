@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use base::Bytes;
@@ -37,9 +37,31 @@ const HEADER_TIME: Duration = Duration::from_secs(5);
 
 /// A connection that has just come.
 #[derive(Debug)]
-pub(super) struct Visitor {
-    pub(super) socket: OwnedFd,
-    pub(super) address: SocketAddr,
+pub struct Visitor {
+    /// what the program gets as descriptors 0 and 1
+    pub socket: OwnedFd,
+    /// the other side of the connection: the client, or a front end
+    pub address: SocketAddr,
+    /// both ends, where `socket` is not the connection itself but what another process makes of it; that process has set
+    /// the options of the connection, and heard the front end
+    pub ends: Option<Ends>,
+    /// descriptors of the program besides 0, 1 and 2, by number
+    pub more: Vec<(RawFd, OwnedFd)>,
+    /// what else the program is told; rules come after it
+    pub told: Vec<Change>,
+}
+
+impl Visitor {
+    /// A connection as the kernel gives it.
+    pub fn new(socket: OwnedFd, address: SocketAddr) -> Visitor {
+        Visitor {
+            socket,
+            address,
+            ends: None,
+            more: Vec::new(),
+            told: Vec::new(),
+        }
+    }
 }
 
 /// Why there is no program: the reason, for the log.
@@ -61,8 +83,12 @@ pub(super) enum Plan {
 
 /// Trouble leads to a process too, which then reports it.
 pub(super) fn plan(settings: &Settings, visitor: &Visitor) -> Plan {
-    let ip = mapped(visitor.address.ip());
-    if settings.extras.is_front_end(ip) {
+    let ip = visitor
+        .ends
+        .map_or(visitor.address, |ends| ends.remote)
+        .ip();
+    let ip = mapped(ip);
+    if visitor.ends.is_none() && settings.extras.is_front_end(ip) {
         return Plan::FindOut;
     }
     if settings.is_quick() {
@@ -92,7 +118,7 @@ fn quick(settings: &Settings, visitor: &Visitor) -> Result<Plan, Dropped> {
         }
         Ruling::Denied => Ok(Plan::FindOut),
         Ruling::Allowed(variables) => {
-            prepare_socket(settings, &visitor.socket)?;
+            prepare_socket(settings, visitor)?;
             Ok(Plan::Start(connection, variables))
         }
     }
@@ -140,9 +166,10 @@ pub(super) fn start(
             let ruling = Ruling::Allowed(Vec::new());
             let line = report(connection, &ruling, "");
             let (before, after) = line.split_at_checked(3).unwrap_or((&line, b""));
-            let from = [format!(" from {shown}\ntcpserver: ").as_bytes(), before].concat();
+            let name = settings.name;
+            let from = [format!(" from {shown}\n{name}: ").as_bytes(), before].concat();
             let after = [after, b"\n"].concat();
-            spawn.announce(err, vec![b"tcpserver: pid ".to_vec(), from, after])
+            spawn.announce(err, vec![format!("{name}: pid ").into(), from, after])
         }
         _ => spawn,
     };
@@ -179,13 +206,13 @@ fn serve(
     environment: &[(Bytes, Bytes)],
     visitor: &Visitor,
 ) -> Result<u8, Dropped> {
-    let ip = mapped(visitor.address.ip());
-    let shown = ucspi::text(ip, settings.form);
+    let known = visitor.ends.map_or(visitor.address, |ends| ends.remote);
+    let shown = ucspi::text(mapped(known.ip()), settings.form);
     let pid = std::process::id();
     say(settings, format!("pid {pid} from {shown}"));
 
     let ends = ends(settings, visitor)?;
-    prepare_socket(settings, &visitor.socket)?;
+    prepare_socket(settings, visitor)?;
     let connection = find_out(settings, ends);
     let ruling = judge(settings, &connection)?;
 
@@ -203,16 +230,21 @@ fn serve(
 }
 
 /// The two ends of a connection.
-#[derive(Clone, Copy, Debug)]
-struct Ends {
-    local: SocketAddr,
-    remote: SocketAddr,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// our end
+    pub local: SocketAddr,
+    /// the client
+    pub remote: SocketAddr,
     /// a front end told
-    passed: bool,
+    pub passed: bool,
 }
 
 /// Nothing is sent to a front end before it has told whose connection it is.
 fn ends(settings: &Settings, visitor: &Visitor) -> Result<Ends, Dropped> {
+    if let Some(ends) = visitor.ends {
+        return Ok(ends);
+    }
     let own = |socket| {
         let local = sys::socket::local(socket)
             .map_err(|e| unable(b"get local address", &system_text(&e)))?;
@@ -242,19 +274,25 @@ fn ends(settings: &Settings, visitor: &Visitor) -> Result<Ends, Dropped> {
     }
 }
 
-/// Options that cannot be set are no reason to drop anybody.
-fn prepare_socket(settings: &Settings, socket: &OwnedFd) -> Result<(), Dropped> {
+/// Sets the options of a connection. Those that cannot be set are no reason to drop anybody.
+pub fn set_options(settings: &Settings, socket: &OwnedFd) {
     if !settings.keep_ip_options {
         let _ = sys::socket::drop_ip_options(socket);
     }
     if settings.no_delay {
         let _ = sys::socket::no_delay(socket);
     }
+}
+
+fn prepare_socket(settings: &Settings, visitor: &Visitor) -> Result<(), Dropped> {
+    if visitor.ends.is_none() {
+        set_options(settings, &visitor.socket);
+    }
     if settings.banner.is_empty() {
         return Ok(());
     }
     io::Write::write_all(
-        &mut Timed::new(socket.as_fd(), BANNER_TIME),
+        &mut Timed::new(visitor.socket.as_fd(), BANNER_TIME),
         &settings.banner,
     )
     .map_err(|e| unable(b"print banner", &system_text(&e)))
@@ -393,8 +431,11 @@ fn program<'a>(
     variables: Vec<Change>,
 ) -> Option<Spawn<'a>> {
     let (program, args) = settings.program.split_first()?;
-    let changes = ucspi::of_server(connection, settings.form)
+    let changes = settings
+        .protocol
+        .variables(connection, settings.form)
         .into_iter()
+        .chain(visitor.told.clone())
         .chain(variables);
     let socket = visitor.socket.as_fd();
     let spawn = Spawn::new(program)
@@ -403,5 +444,6 @@ fn program<'a>(
         .search_here()
         .fd(0, socket)
         .fd(1, socket);
-    Some(spawn)
+    let more = visitor.more.iter();
+    Some(more.fold(spawn, |spawn, (number, fd)| spawn.fd(*number, fd.as_fd())))
 }

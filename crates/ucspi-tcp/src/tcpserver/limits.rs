@@ -12,9 +12,11 @@ const REMEMBERED: usize = 16_384;
 
 /// Connections in a time: `--rate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rate {
-    pub(super) count: u32,
-    pub(super) time: Duration,
+pub struct Rate {
+    /// how many
+    pub count: u32,
+    /// in which time
+    pub time: Duration,
 }
 
 /// Whose connection it is.

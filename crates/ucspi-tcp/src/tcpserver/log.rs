@@ -1,27 +1,26 @@
-//! What tcpserver says on descriptor 2.
+//! What the server says on descriptor 2.
 
 use base::Bytes;
 
 use super::settings::Settings;
 use crate::options::Verbosity;
 
-const NAME: &str = "tcpserver";
 /// The most bytes of one field of the "ok" line.
 const FIELD_LIMIT: usize = 100;
 
-/// Writes `tcpserver: TEXT`, for `-v`.
-pub(super) fn say(settings: &Settings, text: impl AsRef<[u8]>) {
+/// Writes `NAME: TEXT`, for `-v`.
+pub fn say(settings: &Settings, text: impl AsRef<[u8]>) {
     if settings.verbosity == Verbosity::All {
-        let line = [NAME.as_bytes(), b": ", text.as_ref(), b"\n"].concat();
+        let line = [settings.name.as_bytes(), b": ", text.as_ref(), b"\n"].concat();
         // Nobody is left to hear of trouble with the log.
         let _ = sys::fd::inherited(2).and_then(|err| sys::fd::write_all(&err, &line));
     }
 }
 
-/// Writes `tcpserver: warning: TEXT`, unless `-q`.
-pub(super) fn warn(settings: &Settings, text: impl AsRef<[u8]>) {
+/// Writes `NAME: warning: TEXT`, unless `-q`.
+pub fn warn(settings: &Settings, text: impl AsRef<[u8]>) {
     if settings.verbosity >= Verbosity::Trouble {
-        base::warn(NAME, text);
+        base::warn(settings.name, text);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The listener's loop: accept, admit, start, reap. Nothing in it waits for a client, the DNS or the disk.
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -21,12 +22,85 @@ use super::settings::Settings;
 /// How long to leave the listener alone when the machine has run out of something.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Set in the numbers of connections without a program, which so differ from all process ids.
+const PENDING: u32 = 1 << 31;
+
 /// The most connections that are taken before signals are looked at.
 const BURST: usize = 32;
 
+/// What stands between a connection that was let in and its program.
+pub trait Front {
+    /// What to wait for, besides connections and signals.
+    fn waits(&self) -> Vec<Wait> {
+        Vec::new()
+    }
+
+    /// How long to wait at most, before `news` is asked again.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether no connection can be taken now.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Whether connections spend time here before their programs start: then the rules are asked before, too.
+    fn is_slow(&self) -> bool {
+        false
+    }
+
+    /// Takes a connection that was let in.
+    fn take(&mut self, settings: &Settings, visitor: Visitor) -> Taking;
+
+    /// What has become of connections since. Does not wait.
+    ///
+    /// # Errors
+    /// The server cannot go on.
+    fn news(&mut self, _: &Settings) -> Result<Vec<News>, Die> {
+        Ok(Vec::new())
+    }
+
+    /// The program of connection `key` runs as process `pid`.
+    fn started(&mut self, _key: u32, _pid: u32) {}
+
+    /// In a process that will become a program: lets go of what only the server may hold.
+    fn forget(&mut self) {}
+}
+
+/// What a front does with a connection.
+#[derive(Debug)]
+pub enum Taking {
+    /// its program can start at once
+    Now(Visitor),
+    /// it will be in the news, under this number; the program can start now, or there is none yet
+    Later(u32, Option<Visitor>),
+    /// it is dropped: why
+    Never(String),
+}
+
+/// What has become of a connection.
+#[derive(Debug)]
+pub enum News {
+    /// its program can start
+    Ready(u32, Visitor),
+    /// it came to nothing
+    Gone(u32),
+}
+
+/// Nothing stands between.
+impl Front for () {
+    fn take(&mut self, _: &Settings, visitor: Visitor) -> Taking {
+        Taking::Now(visitor)
+    }
+}
+
 /// A server that runs.
-pub(super) struct Server<'a> {
+pub struct Server<'a, F: Front> {
     settings: &'a Settings,
+    front: F,
+    /// connections that were let in and have no program yet, and whose they are
+    pending: HashMap<u32, Option<Source>>,
     /// `None` only in a child, which must not hold the port
     listener: Option<OwnedFd>,
     /// of the programs, before anything is known of a client
@@ -53,8 +127,12 @@ enum Taken {
     None,
 }
 
-impl<'a> Server<'a> {
-    pub(super) fn new(settings: &'a Settings, listener: OwnedFd) -> io::Result<Server<'a>> {
+impl<'a, F: Front> Server<'a, F> {
+    /// A server that has its port.
+    ///
+    /// # Errors
+    /// Signals cannot be caught.
+    pub fn new(settings: &'a Settings, listener: OwnedFd, front: F) -> io::Result<Self> {
         let wake = signal::wake()?;
         signal::catch(Signal::SIGCHLD)?;
         signal::catch(Signal::SIGTERM)?;
@@ -65,6 +143,8 @@ impl<'a> Server<'a> {
         let extras = &settings.extras;
         Ok(Server {
             settings,
+            front,
+            pending: HashMap::new(),
             listener: Some(listener),
             environment: handed::environment(),
             children: 0,
@@ -76,7 +156,10 @@ impl<'a> Server<'a> {
     }
 
     /// Serves until SIGTERM; the children go on.
-    pub(super) fn run(mut self) -> Result<(), Die> {
+    ///
+    /// # Errors
+    /// It cannot go on.
+    pub fn run(mut self) -> Result<(), Die> {
         self.status();
         loop {
             signal::woken();
@@ -87,19 +170,59 @@ impl<'a> Server<'a> {
             if signal::pending(Signal::SIGCHLD) {
                 self.reap();
             }
+            self.hear()?;
             self.wait()?;
         }
     }
 
+    /// Whether another connection would be one too many.
+    fn is_full(&self) -> bool {
+        self.busy() >= self.settings.limit || self.front.is_full()
+    }
+
+    /// Connections that have a program or will have one.
+    fn busy(&self) -> u64 {
+        let pending = u64::try_from(self.pending.len()).unwrap_or(u64::MAX);
+        self.children.saturating_add(pending)
+    }
+
+    /// Starts the programs of connections that have come through the front.
+    fn hear(&mut self) -> Result<(), Die> {
+        for news in self.front.news(self.settings)? {
+            match news {
+                News::Ready(key, visitor) => {
+                    let source = self.pending.remove(&key).flatten();
+                    self.limits.ended(key | PENDING);
+                    if let Some(pid) = self.decide(visitor, source) {
+                        self.front.started(key, pid);
+                    }
+                }
+                News::Gone(key) => {
+                    if self.pending.remove(&key).is_some() {
+                        self.limits.ended(key | PENDING);
+                        self.status();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Waits for a signal, or for a connection if another child may be started, and takes it.
     fn wait(&mut self) -> Result<(), Die> {
-        let full = self.children >= self.settings.limit;
+        let full = self.is_full();
         let mut list = vec![Wait::readable(&self.wake)];
         if self.health == Health::Good && !full {
             list.extend(self.listener.as_ref().map(Wait::readable));
         }
+        let listening = list.len() > 1;
+        list.extend(self.front.waits());
         let pause = (self.health == Health::Short).then_some(PAUSE);
-        let pause = pause.into_iter().chain(self.show_counters()).min();
+        let pause = pause
+            .into_iter()
+            .chain(self.show_counters())
+            .chain(self.front.patience())
+            .min();
         match sys::poll::wait(&mut list, pause) {
             Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(()),
@@ -107,7 +230,7 @@ impl<'a> Server<'a> {
         }
         // After a pause, or when a child has ended meanwhile, accept itself tells whether things are better.
         let worth_trying = match self.health {
-            Health::Good => list.get(1).is_some_and(Wait::is_ready),
+            Health::Good => listening && list.get(1).is_some_and(Wait::is_ready),
             Health::Short => !full,
         };
         if worth_trying {
@@ -127,8 +250,7 @@ impl<'a> Server<'a> {
     /// Takes the connections that are there, but not so many that signals have to wait.
     fn accept_some(&mut self) {
         for _ in 0..BURST {
-            let full = self.children >= self.settings.limit;
-            if full || self.accept() == Taken::None {
+            if self.is_full() || self.accept() == Taken::None {
                 return;
             }
         }
@@ -142,7 +264,7 @@ impl<'a> Server<'a> {
             Ok((socket, address)) => {
                 self.health = Health::Good;
                 self.counters.connections += 1;
-                self.admit(&Visitor { socket, address });
+                self.admit(Visitor::new(socket, address));
                 return Taken::One;
             }
             // The client has gone, or there was none.
@@ -158,17 +280,52 @@ impl<'a> Server<'a> {
         Taken::None
     }
 
-    /// Starts a child, or refuses the connection: then it costs no process.
-    fn admit(&mut self, visitor: &Visitor) {
-        match self
-            .limited(visitor)
-            .map(|s| self.limits.admit(s, Instant::now()))
+    /// Lets a connection in, or refuses it: then it costs no process.
+    fn admit(&mut self, visitor: Visitor) {
+        let source = self.limited(&visitor);
+        if let Some(Err(excess)) = source.map(|s| self.limits.admit(s, Instant::now())) {
+            return self.refuse(&visitor, excess);
+        }
+        if self.front.is_slow()
+            && let Plan::Deny(line) = child::plan(self.settings, &visitor)
         {
-            Some(Err(excess)) => self.refuse(visitor, excess),
-            None | Some(Ok(())) => match child::plan(self.settings, visitor) {
-                Plan::Deny(line) => self.deny(visitor, line),
-                plan => self.start(visitor, plan),
-            },
+            return self.deny(&visitor, line);
+        }
+        match self.front.take(self.settings, visitor) {
+            Taking::Now(visitor) => {
+                self.decide(visitor, source);
+            }
+            Taking::Later(key, visitor) => self.wait_for(key, visitor, source),
+            Taking::Never(why) => warn(self.settings, format!("dropping connection, {why}")),
+        }
+    }
+
+    /// The front has connection `key`; `visitor` if its program can start meanwhile.
+    fn wait_for(&mut self, key: u32, visitor: Option<Visitor>, source: Option<Source>) {
+        match visitor {
+            Some(visitor) => {
+                if let Some(pid) = self.decide(visitor, source) {
+                    self.front.started(key, pid);
+                }
+            }
+            None => {
+                self.pending.insert(key, source);
+                if let Some(source) = source {
+                    self.limits.started(key | PENDING, source);
+                }
+                self.status();
+            }
+        }
+    }
+
+    /// Starts a child, or denies the connection. Returns the child.
+    fn decide(&mut self, visitor: Visitor, source: Option<Source>) -> Option<u32> {
+        match child::plan(self.settings, &visitor) {
+            Plan::Deny(line) => {
+                self.deny(&visitor, line);
+                None
+            }
+            plan => self.start(&visitor, plan, source),
         }
     }
 
@@ -197,7 +354,7 @@ impl<'a> Server<'a> {
     }
 
     /// Starts the child of one connection.
-    fn start(&mut self, visitor: &Visitor, plan: Plan) {
+    fn start(&mut self, visitor: &Visitor, plan: Plan, source: Option<Source>) -> Option<u32> {
         self.children += 1;
         self.status();
         let made = match plan {
@@ -209,15 +366,17 @@ impl<'a> Server<'a> {
         };
         match made {
             Ok(pid) => {
-                if let Some(source) = self.limited(visitor) {
+                if let Some(source) = source {
                     self.limits.started(pid, source);
                 }
+                Some(pid)
             }
             Err(e) => {
                 let text = format!("dropping connection, unable to fork: {}", system_text(&e));
                 warn(self.settings, text);
                 self.children -= 1;
                 self.status();
+                None
             }
         }
     }
@@ -228,8 +387,10 @@ impl<'a> Server<'a> {
         let held = signal::block(Signal::SIGTERM);
         let (settings, environment) = (self.settings, &self.environment);
         let (listener, counters) = (&mut self.listener, &self.counters);
+        let front = &mut self.front;
         let made = sys::process::fork(|| {
             drop(listener.take());
+            front.forget();
             let code = child::run(settings, environment, visitor);
             if code == child::DENIED {
                 counters.tell_denied();
@@ -256,7 +417,7 @@ impl<'a> Server<'a> {
     fn status(&self) {
         say(
             self.settings,
-            format!("status: {}/{}", self.children, self.settings.limit),
+            format!("status: {}/{}", self.busy(), self.settings.limit),
         );
     }
 }

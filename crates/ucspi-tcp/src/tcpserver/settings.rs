@@ -1,4 +1,4 @@
-//! The options of tcpserver.
+//! The options of tcpserver, and of servers that have more of them.
 
 mod long;
 
@@ -6,21 +6,90 @@ use std::time::Duration;
 
 use base::opt::{Opt, Options};
 use base::{Bytes, Die};
-use net::ucspi::Form;
+use net::ucspi::{self, Change, Connection, Form};
 
 use crate::host;
 use crate::names::Belief;
 use crate::options::{Verbosity, Word, leading, misuse, next};
-pub(super) use long::Extras;
+pub use long::{Extras, Unknown};
 
-const NAME: &str = "tcpserver";
-const LETTERS: &str = "46dDvqQhHrR1UXx:t:u:g:l:b:B:c:I:pPoO";
+/// A program with the options of tcpserver.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialect {
+    /// what stands in front of its sentences
+    pub name: &'static str,
+    /// its letters, as for getopt(3): those of tcpserver, and more
+    pub letters: &'static str,
+    /// what follows its name in the usage
+    pub usage: &'static str,
+}
+
+/// The letters of tcpserver.
+pub const LETTERS: &str = "46dDvqQhHrR1UXx:t:u:g:l:b:B:c:I:pPoO";
+
+/// tcpserver itself.
+pub(super) const TCPSERVER: Dialect = Dialect {
+    name: "tcpserver",
+    letters: LETTERS,
+    usage: USAGE,
+};
+
+/// The options that one server has and tcpserver has not.
+pub trait More {
+    /// Takes a letter. `value` is empty for one without.
+    fn letter(&mut self, letter: u8, value: &[u8]);
+
+    /// Takes the option `--name=value`.
+    ///
+    /// # Errors
+    /// It is not known, or its value is not one.
+    fn long(&mut self, name: &[u8], value: &[u8]) -> Result<(), Unknown>;
+}
+
+impl More for () {
+    fn letter(&mut self, _: u8, _: &[u8]) {}
+
+    fn long(&mut self, _: &[u8], _: &[u8]) -> Result<(), Unknown> {
+        Err(Unknown)
+    }
+}
+
+/// Which variables tell a program of its connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// those of TCP
+    #[default]
+    Tcp,
+    /// those of TLS
+    Ssl,
+    /// both; PROTO is that of TCP
+    Both,
+}
+
+impl Protocol {
+    /// What changes in the environment of the program.
+    pub fn variables(self, connection: &Connection, form: Form) -> Vec<Change> {
+        let tcp = ucspi::of_server(connection, form);
+        match self {
+            Protocol::Tcp => tcp,
+            Protocol::Ssl => {
+                let none = tcp.into_iter().map(|(name, _)| (name, None));
+                none.chain(ucspi::of_tls_server(connection, form)).collect()
+            }
+            Protocol::Both => {
+                let ssl = ucspi::of_tls_server(connection, form);
+                ssl.into_iter().chain(tcp).collect()
+            }
+        }
+    }
+}
+
 const USAGE: &str = "[ -461UXpPhHrRoOdDqQv ] [ -c limit ] [ -x rules.cdb ] [ -B banner ] [ -g gid ] [ -u uid ] \
                      [ -b backlog ] [ -l localname ] [ -t timeout ] [ -I interface ] host port program";
 
 /// Which sockets are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Sockets {
+pub enum Sockets {
     /// IPv6, which takes IPv4 too; IPv4 where the machine or the address has no other
     #[default]
     Both,
@@ -30,53 +99,64 @@ pub(super) enum Sockets {
 
 /// How tcpserver was called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Settings {
-    pub(super) verbosity: Verbosity,
-    pub(super) sockets: Sockets,
+pub struct Settings {
+    /// what stands in front of sentences
+    pub name: &'static str,
+    /// what programs are told of their connection
+    pub protocol: Protocol,
+    /// how much is said
+    pub verbosity: Verbosity,
+    /// which sockets are made
+    pub sockets: Sockets,
     /// how IPv4 clients are shown; `-6`: as IPv6
-    pub(super) form: Form,
+    pub form: Form,
     /// `-1`: print the port
-    pub(super) print_port: bool,
+    pub print_port: bool,
     /// the most children at once
-    pub(super) limit: u64,
+    pub limit: u64,
     /// connections that the kernel holds for us
-    pub(super) backlog: u32,
+    pub backlog: u32,
     /// the file of compiled rules
-    pub(super) rules: Option<Bytes>,
+    pub rules: Option<Bytes>,
     /// `-X`: without a rules file, everybody is let through
-    pub(super) rules_may_miss: bool,
+    pub rules_may_miss: bool,
     /// sent to every client at once
-    pub(super) banner: Bytes,
+    pub banner: Bytes,
     /// 0: stays
-    pub(super) gid: u32,
+    pub gid: u32,
     /// 0: stays
-    pub(super) uid: u32,
+    pub uid: u32,
     /// our name, not looked up
-    pub(super) local_name: Option<Bytes>,
+    pub local_name: Option<Bytes>,
     /// `-h`: look the client's name up
-    pub(super) remote_name: bool,
-    pub(super) belief: Belief,
+    pub remote_name: bool,
+    /// how far names are believed
+    pub belief: Belief,
     /// `-r`: ask for the user
-    pub(super) ident: bool,
+    pub ident: bool,
     /// how long ident may take
-    pub(super) ident_time: Duration,
+    pub ident_time: Duration,
     /// `-o`: leave IP options alone
-    pub(super) keep_ip_options: bool,
+    pub keep_ip_options: bool,
     /// `-D`: send small writes at once
-    pub(super) no_delay: bool,
+    pub no_delay: bool,
     /// `-I`: number of the interface of a link-local address
-    pub(super) interface: u32,
+    pub interface: u32,
     /// what the original does not have
-    pub(super) extras: Extras,
-    pub(super) host: Bytes,
-    pub(super) port: Bytes,
+    pub extras: Extras,
+    /// where to listen, as given
+    pub host: Bytes,
+    /// the port, as given
+    pub port: Bytes,
     /// the program and its arguments; not empty
-    pub(super) program: Vec<Bytes>,
+    pub program: Vec<Bytes>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
+            name: TCPSERVER.name,
+            protocol: Protocol::default(),
             verbosity: Verbosity::default(),
             sockets: Sockets::default(),
             form: Form::default(),
@@ -109,25 +189,34 @@ impl Settings {
     ///
     /// # Errors
     /// The usage, when it cannot be understood.
-    pub(super) fn read(words: &[Bytes]) -> Result<Settings, Die> {
-        let mut settings = Settings::default();
-        let mut options = Options::new(words, LETTERS);
+    pub fn read(words: &[Bytes], dialect: &Dialect, more: &mut impl More) -> Result<Settings, Die> {
+        let Dialect { name, usage, .. } = dialect;
+        let mut settings = Settings {
+            name,
+            ..Settings::default()
+        };
+        let mut options = Options::new(words, dialect.letters);
         while let Some(word) = next(&mut options) {
             match word {
-                Word::Letter(Opt::Flag(letter)) => settings.flag(letter),
-                Word::Letter(Opt::Value(letter, value)) => settings.value(letter, &value),
-                Word::Letter(wrong) => return Err(misuse(NAME, Some(&wrong), USAGE)),
-                Word::Long(name, value) => settings
+                Word::Letter(Opt::Flag(letter)) if is_ours(letter) => settings.flag(letter),
+                Word::Letter(Opt::Value(letter, value)) if is_ours(letter) => {
+                    settings.value(letter, &value);
+                }
+                Word::Letter(Opt::Flag(letter)) => more.letter(letter, b""),
+                Word::Letter(Opt::Value(letter, value)) => more.letter(letter, &value),
+                Word::Letter(wrong) => return Err(misuse(name, Some(&wrong), usage)),
+                Word::Long(word, value) => settings
                     .extras
-                    .take(&name, &value)
-                    .map_err(|_| misuse(NAME, Some(&Opt::Unknown(b'-')), USAGE))?,
+                    .take(&word, &value)
+                    .or_else(|_| more.long(&word, &value))
+                    .map_err(|_| misuse(name, Some(&Opt::Unknown(b'-')), usage))?,
             }
         }
         let [host, port, program @ ..] = options.rest() else {
-            return Err(misuse(NAME, None, USAGE));
+            return Err(misuse(name, None, usage));
         };
         if program.is_empty() {
-            return Err(misuse(NAME, None, USAGE));
+            return Err(misuse(name, None, usage));
         }
         settings.host.clone_from(host);
         settings.port.clone_from(port);
@@ -137,12 +226,12 @@ impl Settings {
 
     /// Whether all that there is to know of a client is known at once, and its program can be started without a
     /// process that finds out.
-    pub(super) fn is_quick(&self) -> bool {
+    pub fn is_quick(&self) -> bool {
         self.local_name.is_some() && !self.remote_name && !self.ident && self.banner.is_empty()
     }
 
     /// Whether clients may be denied without a process. The log of `-v` would show it.
-    pub(super) fn denies_early(&self) -> bool {
+    pub fn denies_early(&self) -> bool {
         let wanted = self.extras.deny_early || self.verbosity != Verbosity::All;
         wanted && self.rules.is_some() && !self.ident && self.banner.is_empty()
     }
@@ -196,6 +285,11 @@ impl Settings {
     }
 }
 
+/// Whether tcpserver knows `letter`.
+fn is_ours(letter: u8) -> bool {
+    letter != b':' && LETTERS.as_bytes().contains(&letter)
+}
+
 /// A number of 32 bits. One that is too large becomes the largest, which no system call accepts as an id.
 fn id(value: &[u8]) -> u32 {
     u32::try_from(leading(value)).unwrap_or(u32::MAX)
@@ -207,7 +301,7 @@ mod tests {
 
     fn read(line: &str) -> Result<Settings, Die> {
         let words: Vec<Bytes> = line.split(' ').map(Bytes::from).collect();
-        Settings::read(&words)
+        Settings::read(&words, &TCPSERVER, &mut ())
     }
 
     #[test]

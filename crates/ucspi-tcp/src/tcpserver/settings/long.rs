@@ -15,37 +15,37 @@ const MINUTE: u64 = 60;
 
 /// What only this tcpserver has. The default is that of the original.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::tcpserver) struct Extras {
+pub struct Extras {
     /// `--per-address=N`: programs at once for one client
-    pub(in crate::tcpserver) per_address: Option<u32>,
+    pub per_address: Option<u32>,
     /// `--rate=N/SECONDS`: connections of one client
-    pub(in crate::tcpserver) rate: Option<Rate>,
+    pub rate: Option<Rate>,
     /// `--refusal=TEXT`: said to clients above a limit
-    pub(in crate::tcpserver) refusal: Option<Bytes>,
+    pub refusal: Option<Bytes>,
     /// `--denial=TEXT`: said to clients that are denied without a process
-    pub(in crate::tcpserver) denial: Option<Bytes>,
+    pub denial: Option<Bytes>,
     /// `--deny-early`: no process for those, even where the log would show it
-    pub(in crate::tcpserver) deny_early: bool,
+    pub deny_early: bool,
     /// `--counters=FILE`
-    pub(in crate::tcpserver) counters: Option<Bytes>,
+    pub counters: Option<Bytes>,
     /// `--proxy=LIST`: front ends that say whose connection it is
-    pub(in crate::tcpserver) front_ends: Vec<Network>,
+    pub front_ends: Vec<Network>,
     /// `--both-rules`: judge a client from both sides
-    pub(in crate::tcpserver) order: Order,
+    pub order: Order,
 }
 
 /// An option that is not known, or whose value is not one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unknown;
+pub struct Unknown;
 
 impl Extras {
     /// Whether `ip` is a trusted front end.
-    pub(in crate::tcpserver) fn is_front_end(&self, ip: Ipv6Addr) -> bool {
+    pub fn is_front_end(&self, ip: Ipv6Addr) -> bool {
         self.front_ends.iter().any(|network| network.holds(ip))
     }
 
     /// Takes the option `--name=value`.
-    pub(super) fn take(&mut self, name: &[u8], value: &[u8]) -> Result<(), Unknown> {
+    pub fn take(&mut self, name: &[u8], value: &[u8]) -> Result<(), Unknown> {
         match name {
             b"per-address" => self.per_address = Some(count(value)?),
             b"rate" => self.rate = Some(rate(value)?),
