@@ -60,6 +60,9 @@ impl Place {
         home.write("CDB", "");
         fs::create_dir_all(home.join("RULES")).unwrap();
         fs::create_dir_all(home.join("LOG")).unwrap();
+        for part in ["new", "cur", "tmp"] {
+            fs::create_dir_all(home.join("MAILDIR").join(part)).unwrap();
+        }
         home.control("morercpthosts", "x\n");
         home.write("users/assign", ".\n");
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -296,6 +296,12 @@ impl Dir {
             .into())
     }
 
+    /// Opens an existing `name` for appending, without waiting for a reader if it is a FIFO.
+    pub fn open_append_old(&self, name: &[u8]) -> io::Result<File> {
+        let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NONBLOCK;
+        Ok(self.open_with(name, flags, 0)?.into())
+    }
+
     /// Makes `name`, which must not exist, and opens it for reading and writing.
     pub fn create_new(&self, name: &[u8], mode: u32) -> io::Result<File> {
         Ok(self

@@ -1,0 +1,16 @@
+//! Black-box tests of qmail-popup and qmail-pop3d.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test ends by a panic"
+)]
+
+mod changes;
+mod mailbox;
+mod maildir;
+mod quit;
+mod resolve;
