@@ -1,6 +1,6 @@
 //! What two sides agreed on, in the words that logs, header fields and the environment have for it.
 
-use rustls::{CipherSuite, CommonState, ProtocolVersion};
+use rustls::{CipherSuite, CommonState, ProtocolVersion, SupportedCipherSuite};
 
 /// Protocol and cipher of a session after its handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,11 @@ impl Agreed {
             bits,
         })
     }
+}
+
+/// The name of a suite that is offered.
+pub(crate) fn name(known: &SupportedCipherSuite) -> Option<&'static str> {
+    suite(known.suite()).map(|(name, _)| name)
 }
 
 /// Every suite that ring has in rustls.

@@ -10,4 +10,5 @@
 //! The cryptography is that of ring. It costs a new process nothing: no state is built before the first session.
 
 pub mod agreed;
+pub mod certificate;
 pub mod server;
