@@ -7,6 +7,7 @@
 //! May use    base sys
 //! Source     tcp-environ(5), UCSPI-1996, UCSPI-TLS
 
+pub mod forkserver;
 pub mod peer;
 pub mod proxy;
 pub mod starttls;

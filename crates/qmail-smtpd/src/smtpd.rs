@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use base::io::Timed;
 use base::{Call, Die};
+use net::forkserver::{self, Role};
 use net::starttls;
 use sys::sandbox::{Access, Network, Promises, Walls};
 use sys::signal::Signal;
@@ -70,7 +71,10 @@ impl Link for Stdio {
 ///
 /// # Errors
 /// Exit code 1, silently, unless the client said QUIT.
-pub fn qmail_smtpd(_call: &Call) -> Result<(), Die> {
+pub fn qmail_smtpd(call: &Call) -> Result<(), Die> {
+    if forkserver::role(call) == Role::Leave {
+        return Ok(());
+    }
     let _ = sys::signal::ignore(Signal::SIGPIPE);
     let mut link = Stdio::open().map_err(|_| Die::silent(CUT_SHORT))?;
     let settings = match world() {

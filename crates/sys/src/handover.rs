@@ -1,11 +1,11 @@
 //! A pair of sockets between a process and its child: whole messages, some of which carry an open descriptor.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, getsockopt,
+    recvmsg, sendmsg, socketpair, sockopt,
 };
 
 /// Two ends of a connection that keeps the borders of messages. Both close-on-exec.
@@ -121,6 +121,25 @@ pub fn receive(
     Ok((message.bytes, fds.pop()))
 }
 
+/// Whether descriptor `fd` is an end of a `pair` that our parent has made, for us and nobody else.
+pub fn is_from_parent(fd: &impl AsFd) -> bool {
+    let kind = getsockopt(fd, sockopt::SockType);
+    let maker = getsockopt(fd, sockopt::PeerCredentials);
+    kind.is_ok_and(|kind| kind == SockType::SeqPacket)
+        && maker.is_ok_and(|maker| maker.pid() == nix::unistd::getppid().as_raw())
+}
+
+/// Puts `fd` in the place of the descriptors 0 and 1, whatever they were.
+pub fn put_as_standard(fd: &OwnedFd) -> io::Result<()> {
+    for number in 0..2 {
+        // SAFETY: numbers only. 0 and 1 belong to nobody: who borrows them finds `fd` there from now on.
+        if unsafe { libc::dup2(fd.as_raw_fd(), number) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 /// Makes a copy of this process that holds on to nothing but `keep`, which it gets under a new number: every other
 /// descriptor is closed, 0, 1 and 2 are `null`; caught signals have their default action, and none is held back.
 ///
@@ -212,7 +231,6 @@ fn close_from(first: RawFd) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::io::Read;
-    use std::os::fd::AsFd;
 
     #[test]
     fn messages_keep_their_borders_and_bring_descriptors() {

@@ -141,3 +141,60 @@ pub fn fork(child: impl FnOnce() -> u8) -> io::Result<u32> {
         }
     }
 }
+
+/// Makes a copy of this process that is a child of our parent, as we are: it hears of its end, we never do. `None`: this
+/// is the copy, which goes on with everything that we have. `Some`: its process id.
+///
+/// # Errors
+/// No process could be made. Where the kernel has no such call, `Unsupported`.
+pub fn fork_sibling() -> io::Result<Option<u32>> {
+    #[cfg(target_os = "linux")]
+    {
+        let flags = libc::CLONE_PARENT | libc::SIGCHLD;
+        // SAFETY: without a stack of its own and without shared memory this is fork, save for who is the parent. No
+        // program of this suite that copies itself runs threads, so the copy finds no lock held.
+        let made = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+        match made {
+            0 => Ok(None),
+            -1 => Err(io::Error::last_os_error()),
+            pid => u32::try_from(pid)
+                .map(Some)
+                .map_err(|_| io::ErrorKind::InvalidData.into()),
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Whether this kernel has what `fork_sibling` needs.
+pub fn can_fork_sibling() -> bool {
+    cfg!(target_os = "linux")
+}
+
+/// The environment of this process is exactly `words` (`NAME=VALUE`) from now on.
+///
+/// # Errors
+/// A word holds a NUL; nothing has changed.
+pub fn set_environment(words: &[&[u8]]) -> io::Result<()> {
+    let owned = words
+        .iter()
+        .map(|word| crate::dir::c_string(word))
+        .collect::<io::Result<Vec<_>>>()?;
+    let list: Vec<*mut libc::c_char> = owned
+        .into_iter()
+        .map(std::ffi::CString::into_raw)
+        .chain([std::ptr::null_mut()])
+        .collect();
+    let list: &'static mut [*mut libc::c_char] = list.leak();
+    // SAFETY: the C library asks for no more than a list of C strings that ends with a null pointer; this one is never
+    // freed, nor are its strings. No program of this suite that calls this runs threads, so nobody reads the old list.
+    unsafe {
+        environ = list.as_mut_ptr();
+    }
+    Ok(())
+}
+
+unsafe extern "C" {
+    /// of the C library: what getenv searches
+    static mut environ: *mut *mut libc::c_char;
+}

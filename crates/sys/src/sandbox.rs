@@ -253,6 +253,14 @@ pub fn no_core() {
     let _ = crate::limit::set_soft(crate::limit::Resource::RLIMIT_CORE, 0);
 }
 
+/// Nobody of the same user looks into this process or gets hold of it, and there is no core file. A copy of it is the
+/// same; a program that is run is not.
+pub fn no_look() {
+    no_core();
+    #[cfg(target_os = "linux")]
+    control(libc::PR_SET_DUMPABLE, 0);
+}
+
 #[cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")

@@ -2,6 +2,7 @@
 
 pub(crate) mod acquire;
 pub(crate) mod child;
+mod copies;
 mod counters;
 mod handed;
 pub(crate) mod limits;

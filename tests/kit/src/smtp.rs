@@ -33,7 +33,11 @@ impl Client {
 
     /// Connects without a word.
     pub fn connect_raw(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect_timeout(&address, LIMIT).unwrap();
+        Client::of(TcpStream::connect_timeout(&address, LIMIT).unwrap())
+    }
+
+    /// The client of a connection that has been made.
+    pub fn of(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream.set_write_timeout(Some(LIMIT)).unwrap();
         stream.set_nodelay(true).unwrap();

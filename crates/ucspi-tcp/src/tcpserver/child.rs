@@ -145,43 +145,82 @@ fn is_denied(settings: &Settings, ip: Ipv6Addr) -> bool {
     verdict(&rules).is_none() && rules.first().is_some_and(final_word)
 }
 
-/// Starts the program, without a process in between. Returns the child; it exists even if the program cannot be run.
-///
-/// # Errors
-/// No process could be made.
-pub(super) fn start(
-    settings: &Settings,
-    environment: &[(Bytes, Bytes)],
-    visitor: &Visitor,
-    connection: &Connection,
-    variables: Vec<Change>,
-) -> io::Result<u32> {
-    let Some(spawn) = program(settings, environment, visitor, connection, variables) else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    let err = sys::fd::inherited(2);
-    let spawn = match err {
-        Ok(err) if settings.verbosity == Verbosity::All => {
-            let shown = ucspi::text(connection.remote.ip, settings.form);
-            let ruling = Ruling::Allowed(Vec::new());
-            let line = report(connection, &ruling, "");
-            let (before, after) = line.split_at_checked(3).unwrap_or((&line, b""));
-            let name = settings.name;
-            let from = [format!(" from {shown}\n{name}: ").as_bytes(), before].concat();
-            let after = [after, b"\n"].concat();
-            spawn.announce(err, vec![format!("{name}: pid ").into(), from, after])
+/// A program that is to be started without a process in between.
+pub(super) struct Start<'a> {
+    visitor: &'a Visitor,
+    /// of the connection, and by the rules
+    changes: Vec<Change>,
+    /// for the log, with the process id of the program between each two
+    announcement: Option<[Bytes; 3]>,
+}
+
+impl<'a> Start<'a> {
+    pub(super) fn new(
+        settings: &Settings,
+        visitor: &'a Visitor,
+        connection: &Connection,
+        variables: Vec<Change>,
+    ) -> Start<'a> {
+        Start {
+            visitor,
+            changes: changes(settings, visitor, connection, variables),
+            announcement: (settings.verbosity == Verbosity::All)
+                .then(|| announcement(settings, connection)),
         }
-        _ => spawn,
-    };
-    let (pid, error) = spawn.spawn_or_end(DROPPED)?;
-    if let Some(error) = error {
-        let why = not_run(settings, &error);
-        warn(
-            settings,
-            [b"dropping connection, ", why.as_slice()].concat(),
-        );
     }
-    Ok(pid)
+
+    /// Starts the program. Returns the child; it exists even if the program cannot be run.
+    ///
+    /// # Errors
+    /// No process could be made.
+    pub(super) fn run(
+        self,
+        settings: &Settings,
+        environment: &[(Bytes, Bytes)],
+    ) -> io::Result<u32> {
+        let Some(spawn) = program(settings, environment, self.visitor, self.changes) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let err = sys::fd::inherited(2);
+        let spawn = match (err, self.announcement) {
+            (Ok(err), Some(pieces)) => spawn.announce(err, pieces.into()),
+            _ => spawn,
+        };
+        let (pid, error) = spawn.spawn_or_end(DROPPED)?;
+        if let Some(error) = error {
+            let why = not_run(settings, &error);
+            warn(
+                settings,
+                [b"dropping connection, ", why.as_slice()].concat(),
+            );
+        }
+        Ok(pid)
+    }
+
+    /// The same for a fork server; `None`: it is too much for one.
+    pub(super) fn message(&self, environment: &[(Bytes, Bytes)]) -> Option<Bytes> {
+        if !self.visitor.more.is_empty() {
+            return None;
+        }
+        let environment = ucspi::changed(environment.to_vec(), self.changes.iter().cloned());
+        let announcement = match &self.announcement {
+            Some([a, b, c]) => [a.as_slice(), b, c],
+            None => [&b""[..]; 3],
+        };
+        net::forkserver::message(announcement, &environment)
+    }
+}
+
+fn announcement(settings: &Settings, connection: &Connection) -> [Bytes; 3] {
+    let shown = ucspi::text(connection.remote.ip, settings.form);
+    let line = report(connection, &Ruling::Allowed(Vec::new()), "");
+    let (before, after) = line.split_at_checked(3).unwrap_or((&line, b""));
+    let name = settings.name;
+    [
+        format!("{name}: pid ").into_bytes(),
+        [format!(" from {shown}\n{name}: ").as_bytes(), before].concat(),
+        [after, b"\n"].concat(),
+    ]
 }
 
 /// Becomes the program. The result is the exit code when that is not possible.
@@ -411,7 +450,8 @@ fn become_program(
     connection: &Connection,
     variables: Vec<Change>,
 ) -> Dropped {
-    let Some(spawn) = program(settings, environment, visitor, connection, variables) else {
+    let changes = changes(settings, visitor, connection, variables);
+    let Some(spawn) = program(settings, environment, visitor, changes) else {
         return b"no program".to_vec();
     };
     let _ = signal::default(Signal::SIGPIPE);
@@ -423,20 +463,25 @@ fn not_run(settings: &Settings, error: &io::Error) -> Dropped {
     unable(&[b"run ", program].concat(), &system_text(error))
 }
 
+fn changes(
+    settings: &Settings,
+    visitor: &Visitor,
+    connection: &Connection,
+    variables: Vec<Change>,
+) -> Vec<Change> {
+    let mut changes = settings.protocol.variables(connection, settings.form);
+    changes.extend_from_slice(&visitor.told);
+    changes.extend(variables);
+    changes
+}
+
 fn program<'a>(
     settings: &Settings,
     environment: &[(Bytes, Bytes)],
     visitor: &'a Visitor,
-    connection: &Connection,
-    variables: Vec<Change>,
+    changes: Vec<Change>,
 ) -> Option<Spawn<'a>> {
     let (program, args) = settings.program.split_first()?;
-    let changes = settings
-        .protocol
-        .variables(connection, settings.form)
-        .into_iter()
-        .chain(visitor.told.clone())
-        .chain(variables);
     let socket = visitor.socket.as_fd();
     let spawn = Spawn::new(program)
         .args(args)

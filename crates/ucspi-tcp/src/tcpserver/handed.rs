@@ -29,6 +29,8 @@ pub(super) fn listener(port: u16) -> Option<OwnedFd> {
 /// What a program gets of our environment: without the variables, if they are for us.
 pub(super) fn environment() -> Vec<(Bytes, Bytes)> {
     let mut all = sys::spawn::environment();
+    // Meant for us, if for anybody.
+    all.retain(|(name, _)| name != net::forkserver::VARIABLE.as_bytes());
     if count().is_some() {
         all.retain(|(name, _)| !VARIABLES.contains(&name.as_slice()));
     }

@@ -13,6 +13,7 @@ use sys::signal::{self, Signal};
 use sys::socket::mapped;
 
 use super::child::{self, Plan, Visitor};
+use super::copies::Copies;
 use super::counters::Counters;
 use super::handed;
 use super::limits::{Excess, Limits, Source};
@@ -108,6 +109,7 @@ pub struct Server<'a, F: Front> {
     children: u64,
     limits: Limits,
     counters: Counters,
+    copies: Copies,
     wake: BorrowedFd<'static>,
     health: Health,
 }
@@ -149,6 +151,7 @@ impl<'a, F: Front> Server<'a, F> {
             environment: handed::environment(),
             children: 0,
             counters: Counters::new(extras.counters.clone())?,
+            copies: Copies::new(extras.fork_server),
             limits: Limits::new(extras.per_address, extras.rate),
             wake,
             health: Health::Good,
@@ -161,6 +164,7 @@ impl<'a, F: Front> Server<'a, F> {
     /// It cannot go on.
     pub fn run(mut self) -> Result<(), Die> {
         self.status();
+        self.begin_copies();
         loop {
             signal::woken();
             if signal::pending(Signal::SIGTERM) {
@@ -206,6 +210,19 @@ impl<'a, F: Front> Server<'a, F> {
             }
         }
         Ok(())
+    }
+
+    /// Starts the fork server if there is to be one.
+    fn begin_copies(&mut self) {
+        let extras = &self.settings.extras;
+        if extras.fork_server && !self.settings.is_quick() {
+            let text =
+                "no fork server, names are looked up or a banner is sent for each connection";
+            warn(self.settings, text);
+            self.copies = Copies::new(false);
+        }
+        self.copies
+            .is_ready(self.settings, &self.environment, Instant::now());
     }
 
     /// Waits for a signal, or for a connection if another child may be started, and takes it.
@@ -359,8 +376,9 @@ impl<'a, F: Front> Server<'a, F> {
         self.status();
         let made = match plan {
             Plan::Start(connection, variables) => {
-                let (settings, environment) = (self.settings, &self.environment);
-                child::start(settings, environment, visitor, &connection, variables)
+                let start = child::Start::new(self.settings, visitor, &connection, variables);
+                self.copy(visitor, &start)
+                    .unwrap_or_else(|| start.run(self.settings, &self.environment))
             }
             Plan::Deny(_) | Plan::FindOut => self.fork(visitor),
         };
@@ -379,6 +397,16 @@ impl<'a, F: Front> Server<'a, F> {
                 None
             }
         }
+    }
+
+    /// Lets the fork server make the child. `None`: it does not.
+    fn copy(&mut self, visitor: &Visitor, start: &child::Start) -> Option<io::Result<u32>> {
+        let (settings, environment) = (self.settings, &self.environment);
+        if !self.copies.is_ready(settings, environment, Instant::now()) {
+            return None;
+        }
+        let message = start.message(environment)?;
+        self.copies.hand(settings, &message, &visitor.socket)
     }
 
     /// Makes a process that finds out who it is. SIGTERM waits meanwhile, so that a child never takes one for the
@@ -406,6 +434,9 @@ impl<'a, F: Front> Server<'a, F> {
     /// Takes the ends of children, even of one that was not ours but of the program that became us.
     fn reap(&mut self) {
         while let Some((pid, status)) = sys::process::ended_status() {
+            if self.copies.ended(self.settings, pid) {
+                continue;
+            }
             say(self.settings, format!("end {pid} status {status}"));
             self.children = self.children.saturating_sub(1);
             self.limits.ended(pid);

@@ -30,6 +30,8 @@ pub struct Extras {
     pub counters: Option<Bytes>,
     /// `--proxy=LIST`: front ends that say whose connection it is
     pub front_ends: Vec<Network>,
+    /// `--fork-server`: the program copies itself for each connection
+    pub fork_server: bool,
     /// `--both-rules`: judge a client from both sides
     pub order: Order,
 }
@@ -57,6 +59,7 @@ impl Extras {
             b"deny-early" if value.is_empty() => self.deny_early = true,
             b"counters" if !value.is_empty() => self.counters = Some(value.into()),
             b"proxy" => self.front_ends.extend(networks(value)?),
+            b"fork-server" if value.is_empty() => self.fork_server = true,
             b"both-rules" if value.is_empty() => self.order = Order::Both,
             _ => return Err(Unknown),
         }
