@@ -1,6 +1,10 @@
 //! This process and its children's ends.
 
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::FromRawFd;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use nix::sys::stat::{Mode, umask as set_umask};
 
@@ -85,6 +89,45 @@ pub fn wait_for(pid: u32) -> io::Result<End> {
             Err(e) => return Err(e),
         }
     }
+}
+
+/// Waits for child `pid`, at most `limit`. `Ok(None)`: it still runs.
+pub fn wait_within(pid: u32, limit: Duration) -> io::Result<Option<End>> {
+    /// Between two looks, where the kernel cannot tell us.
+    const STEP: Duration = Duration::from_millis(10);
+    let end = Instant::now() + limit;
+    let watch = watch(pid);
+    loop {
+        if let Some(found) = ended_pid(pid)? {
+            return Ok(Some(found));
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        match &watch {
+            Some(fd) => match crate::poll::readable(fd, left) {
+                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+                _ => {}
+            },
+            None => std::thread::sleep(STEP.min(left)),
+        }
+    }
+}
+
+/// A descriptor that becomes readable when process `pid` ends, where the kernel has such.
+#[cfg(target_os = "linux")]
+fn watch(pid: u32) -> Option<OwnedFd> {
+    // SAFETY: makes a descriptor or says why not; looks at no memory of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
+    let fd = libc::c_int::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+    // SAFETY: the kernel has just made this descriptor and nobody else knows it. It is close-on-exec.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn watch(_: u32) -> Option<OwnedFd> {
+    None
 }
 
 /// Gets hold of process `pid` as a debugger does, without stopping it, until this process ends: the step that lets one

@@ -1,0 +1,142 @@
+//! The keys of SCRAM: what is stored, and how a proof is checked and made.
+//!
+//! Source  RFC 5802 3, RFC 7677
+
+use base::Bytes;
+
+use crate::digest::{Hash, same};
+
+/// Rounds of new secrets (RFC 7677 4 asks for 4096 at least).
+pub const ROUNDS: u32 = 4096;
+/// More rounds than this are refused, by a client too: they would only burn time.
+pub const ROUNDS_LIMIT: u32 = 1_000_000;
+/// Bytes of a new salt.
+pub const SALT: usize = 16;
+
+/// What is stored of a password. It cannot be used to log in, but to try passwords at leisure: keep it as secret as a
+/// crypt hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// which hash it was made with
+    pub hash: Hash,
+    /// rounds of PBKDF2
+    pub rounds: u32,
+    /// random bytes
+    pub salt: Bytes,
+    /// the hash of the client's key
+    pub stored_key: Bytes,
+    /// the key of our own signature
+    pub server_key: Bytes,
+}
+
+/// The client's key and the server's, from a password.
+fn keys(hash: Hash, password: &[u8], salt: &[u8], rounds: u32) -> (Bytes, Bytes) {
+    let salted = hash.pbkdf2(password, salt, rounds);
+    (
+        hash.hmac(&salted, b"Client Key"),
+        hash.hmac(&salted, b"Server Key"),
+    )
+}
+
+fn xor(a: &[u8], b: &[u8]) -> Bytes {
+    a.iter().zip(b).map(|(x, y)| x ^ y).collect()
+}
+
+impl Stored {
+    /// Makes it from a password.
+    pub fn make(hash: Hash, password: &[u8], salt: &[u8], rounds: u32) -> Stored {
+        let (client, server_key) = keys(hash, password, salt, rounds);
+        Stored {
+            hash,
+            rounds,
+            salt: salt.to_vec(),
+            stored_key: hash.digest(&[&client]),
+            server_key,
+        }
+    }
+
+    /// Checks the client's proof of knowing the password. `Some`: it is right, and this is our signature.
+    pub fn prove(&self, message: &[u8], proof: &[u8]) -> Option<Bytes> {
+        let signature = self.hash.hmac(&self.stored_key, message);
+        let client = xor(proof, &signature);
+        let right = same(&self.hash.digest(&[&client]), &self.stored_key)
+            && proof.len() == self.hash.size();
+        right.then(|| self.hash.hmac(&self.server_key, message))
+    }
+
+    /// Whether `password` is the one.
+    pub fn verify(&self, password: &[u8]) -> bool {
+        let (client, _) = keys(self.hash, password, &self.salt, self.rounds);
+        same(&self.hash.digest(&[&client]), &self.stored_key)
+    }
+
+    /// What a server says of somebody who does not exist: always the same salt for one name, so that he looks like
+    /// everybody else. `secret` is known to this site only. No proof is right for it.
+    pub fn imaginary(hash: Hash, name: &[u8], secret: &[u8]) -> Stored {
+        let seed = Hash::Sha512.hmac(secret, name);
+        let (salt, key) = seed.split_at(SALT.min(seed.len()));
+        Stored {
+            hash,
+            rounds: ROUNDS,
+            salt: salt.to_vec(),
+            stored_key: hash.hmac(key, b"nobody"),
+            server_key: hash.hmac(key, b"nobody's server"),
+        }
+    }
+}
+
+/// The client's side: the proof of `password`, and the signature that the server must answer with.
+pub fn proof(
+    hash: Hash,
+    password: &[u8],
+    salt: &[u8],
+    rounds: u32,
+    message: &[u8],
+) -> (Bytes, Bytes) {
+    let (client, server) = keys(hash, password, salt, rounds);
+    let signature = hash.hmac(&hash.digest(&[&client]), message);
+    (xor(&client, &signature), hash.hmac(&server, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::{decode, encode};
+
+    #[test]
+    fn the_conversation_of_rfc_7677() {
+        let salt = decode(b"W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        let stored = Stored::make(Hash::Sha256, b"pencil", &salt, 4096);
+        let message = b"n=user,r=rOprNGfwEbeRWgbNEkqO,\
+            r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,\
+            c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+        let (sent, expected) = proof(Hash::Sha256, b"pencil", &salt, 4096, message);
+        assert_eq!(
+            encode(&sent),
+            b"dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+        );
+        let signature = stored.prove(message, &sent).unwrap();
+        assert_eq!(
+            encode(&signature),
+            b"6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+        );
+        assert_eq!(signature, expected);
+        assert!(stored.prove(b"another", &sent).is_none());
+        assert!(stored.prove(message, &sent[..31]).is_none());
+        assert!(stored.prove(message, &[&sent[..], b"x"].concat()).is_none());
+        assert!(stored.verify(b"pencil") && !stored.verify(b"pencils"));
+    }
+
+    #[test]
+    fn nobody_looks_like_somebody_and_cannot_get_in() {
+        let nobody = Stored::imaginary(Hash::Sha256, b"eve", b"site");
+        assert_eq!(nobody, Stored::imaginary(Hash::Sha256, b"eve", b"site"));
+        assert_ne!(
+            nobody.salt,
+            Stored::imaginary(Hash::Sha256, b"eva", b"site").salt
+        );
+        assert_eq!((nobody.salt.len(), nobody.rounds), (SALT, ROUNDS));
+        assert!(nobody.prove(b"", &[0; 32]).is_none());
+        assert!(!nobody.verify(b""));
+    }
+}
