@@ -7,6 +7,7 @@
 //! Source  maildir(5); qmail-pop3d(8)
 
 mod name;
+mod numbers;
 mod scan;
 
 use std::fs::File;
@@ -16,8 +17,11 @@ use base::Bytes;
 use sys::Dir;
 use sys::dir::Stamp;
 
+pub(crate) use name::arrival;
 pub use name::{base, size};
 pub(crate) use scan::clean_tmp;
+
+use crate::uidl::{self, Template};
 
 /// How often a session looks through the whole maildir again because a message is not where it was.
 const RESCANS: u32 = 64;
@@ -40,6 +44,8 @@ struct Message {
     at: u32,
     /// Unix seconds of its arrival
     time: u32,
+    /// its number in a list of unique names, 0 for none; or where its unique name begins in `texts`
+    uid: u32,
     /// bytes of its file name
     length: u8,
     state: u8,
@@ -49,6 +55,8 @@ struct Message {
 const IN_CUR: u8 = 1;
 /// The client wants it deleted.
 const DELETED: u8 = 2;
+/// Its unique name stands in `texts`.
+const IN_TEXTS: u8 = 4;
 
 /// The messages of a maildir, in the order of their arrival.
 #[derive(Debug)]
@@ -58,6 +66,10 @@ pub struct Folder {
     cur: Dir,
     names: Bytes,
     messages: Vec<Message>,
+    /// unique names that do not follow the template, each with a line end
+    texts: Bytes,
+    /// how numbers become unique names, and the validity; `None`: names of files are the unique names
+    template: Option<(Template, u32)>,
     /// what new and cur looked like before they were read
     stamps: [Option<Stamp>; 2],
     rescans: u32,
@@ -76,6 +88,8 @@ impl Folder {
             cur: Dir::open("cur")?,
             names: Bytes::new(),
             messages: Vec::new(),
+            texts: Bytes::new(),
+            template: None,
             stamps: stamps(),
             rescans: 0,
         };
@@ -158,17 +172,17 @@ impl Folder {
         kept.fold(0, |sum, m| sum.saturating_add(m.size))
     }
 
-    /// Appends the unique name of a message: the part of its file name that never changes.
-    ///
-    /// The original sends it as it is. A blank or a control byte would break the reply, so they are written in hex.
+    /// Appends the unique name of a message: as its list says, else the part of its file name that never changes.
     pub fn uidl(&self, index: usize, out: &mut Bytes) {
-        for &byte in self.base(index) {
-            if byte > b' ' && byte != 127 {
-                out.push(byte);
-            } else {
-                out.extend(format!("+{byte:02X}").bytes());
-            }
+        let Some((message, (template, validity))) = self.message(index).zip(self.template.as_ref())
+        else {
+            return uidl::put_name(self.base(index), out);
+        };
+        if message.state & IN_TEXTS == 0 {
+            return template.put(message.uid, *validity, self.base(index), out);
         }
+        let text = self.texts.get(message.uid as usize..).unwrap_or_default();
+        out.extend(text.iter().take_while(|&&b| b != b'\n'));
     }
 
     /// Opens a message for reading.
@@ -215,6 +229,3 @@ impl Folder {
 fn stamps() -> [Option<Stamp>; 2] {
     [&b"new"[..], b"cur"].map(|name| sys::dir::stamp_path(name).ok())
 }
-
-#[cfg(test)]
-mod tests;

@@ -10,6 +10,7 @@ use crate::client::{Client, Stdio};
 use crate::folder::{Folder, clean_tmp};
 use crate::resolve;
 use crate::session::session;
+use crate::uidl::{Style, Trouble};
 
 /// Bytes of commands that are read at once.
 const BLOCK: usize = 1024;
@@ -19,6 +20,11 @@ const DEFAULT: &[u8] = b"Maildir";
 const NO_MAILDIR: &str = "this user has no $HOME/Maildir";
 const NO_SCAN: &str = "unable to scan $HOME/Maildir";
 const NO_DOTQMAIL: &str = "[SYS/TEMP] unable to read .qmail";
+
+const NO_STYLE: &str = "[SYS/TEMP] unable to understand POP3UIDL";
+const BUSY: &str = "[IN-USE] another program numbers the messages";
+const BROKEN: &str = "[SYS/TEMP] unable to understand the list of unique names";
+const FAILED: &str = "[SYS/TEMP] unable to use the list of unique names";
 
 /// Gives out a maildir over POP3. See qmail-pop3d(8).
 ///
@@ -44,6 +50,8 @@ pub fn qmail_pop3d(call: &Call) -> Result<(), Die> {
 
 /// Enters the maildir, gives up every right on others, and reads it.
 fn world(call: &Call) -> Result<Folder, &'static str> {
+    let style = base::env("POP3UIDL").unwrap_or_default();
+    let style = Style::parse(&style).ok_or(NO_STYLE)?;
     let maildir = choose(call.args.first())?;
     std::env::set_current_dir(sys::dir::path(&maildir)).map_err(|_| NO_MAILDIR)?;
 
@@ -51,7 +59,13 @@ fn world(call: &Call) -> Result<Folder, &'static str> {
 
     let now = base::tai::unix_now();
     clean_tmp(now);
-    Folder::open(now).map_err(|_| NO_SCAN)
+    let mut folder = Folder::open(now).map_err(|_| NO_SCAN)?;
+    style.name(&mut folder, now).map_err(|e| match e {
+        Trouble::Busy => BUSY,
+        Trouble::Broken => BROKEN,
+        Trouble::Failed => FAILED,
+    })?;
+    Ok(folder)
 }
 
 /// The maildir: the argument, unless there is none or POP3DOTQMAIL is set; then the one that .qmail names.

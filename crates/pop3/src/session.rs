@@ -210,6 +210,3 @@ impl<L: Link> Session<'_, L> {
         Ok(self.client.put(&out)?)
     }
 }
-
-#[cfg(test)]
-mod tests;

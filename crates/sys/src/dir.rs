@@ -245,6 +245,13 @@ impl Dir {
         })
     }
 
+    /// Another descriptor of the same directory.
+    pub fn again(&self) -> io::Result<Dir> {
+        Ok(Dir {
+            fd: self.fd.try_clone()?,
+        })
+    }
+
     /// Makes this directory the working directory of the process.
     pub fn enter(&self) -> io::Result<()> {
         nix::unistd::fchdir(&self.fd).map_err(crate::error)

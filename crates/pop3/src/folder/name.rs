@@ -16,7 +16,7 @@ pub fn size(name: &[u8]) -> Option<u64> {
 }
 
 /// The time of arrival that a name tells, Unix seconds.
-pub(super) fn time(name: &[u8]) -> Option<i64> {
+pub(crate) fn arrival(name: &[u8]) -> Option<i64> {
     let (seconds, digits) = scan_number(name);
     let ends = name.get(digits) == Some(&b'.');
     (digits > 0 && ends)

@@ -73,6 +73,7 @@ impl Folder {
                 size,
                 at,
                 time,
+                uid: 0,
                 length,
                 state,
             });
@@ -122,7 +123,7 @@ impl Folder {
     }
 
     /// The messages in the order of the unchanging parts of their names.
-    pub(super) fn by_base(&self) -> Vec<u32> {
+    pub(crate) fn by_base(&self) -> Vec<u32> {
         let count = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
         let mut order: Vec<u32> = (0..count).collect();
         order.sort_unstable_by(|&a, &b| self.base(a as usize).cmp(self.base(b as usize)));
@@ -135,7 +136,7 @@ impl Folder {
     }
 
     /// The message whose name has this unchanging part.
-    pub(super) fn find(&self, order: &[u32], wanted: &[u8]) -> Option<usize> {
+    pub(crate) fn find(&self, order: &[u32], wanted: &[u8]) -> Option<usize> {
         let found = order.binary_search_by(|&i| self.base(i as usize).cmp(wanted));
         let index = order.get(found.ok()?)?;
         Some(*index as usize)
@@ -143,8 +144,10 @@ impl Folder {
 }
 
 /// When a message arrived and how large it is; `None` for what is no message, is gone, or arrived just now.
+///
+/// The time in the name goes before that of the file, which copies spoil; one in the future is none.
 fn look(dir: &Dir, name: &[u8], now: i64) -> Option<(u32, u64)> {
-    let told = name::time(name).filter(|&time| time < now);
+    let told = name::arrival(name).filter(|&time| time < now);
     let (time, size) = if let (Some(time), Some(size)) = (told, name::size(name)) {
         (time, size)
     } else {
@@ -152,7 +155,8 @@ fn look(dir: &Dir, name: &[u8], now: i64) -> Option<(u32, u64)> {
         if !stat.is_file() || stat.mtime >= now {
             return None;
         }
-        (stat.mtime, stat.size)
+        let size = name::size(name).unwrap_or(stat.size);
+        (told.unwrap_or(stat.mtime), size)
     };
     // A time outside of 1970 to 2106 is only good for sorting first or last.
     let time = u32::try_from(time.max(0)).unwrap_or(u32::MAX);

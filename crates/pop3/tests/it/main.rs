@@ -10,7 +10,9 @@
 )]
 
 mod changes;
+mod dovecot;
 mod mailbox;
 mod maildir;
 mod quit;
 mod resolve;
+mod unique;
