@@ -65,6 +65,11 @@ fn offer(env: impl Fn(&str) -> Option<Bytes>, is_open: impl Fn(RawFd) -> bool) -
 }
 
 impl Offer {
+    /// The descriptors, for a process beside the program: it must not hold them.
+    pub fn descriptors(self) -> [RawFd; 3] {
+        [self.control, self.read, self.write]
+    }
+
     /// Begins TLS: when this returns, the client has been through the handshake, and the descriptors 0 and 1 are the
     /// plain text of the encrypted connection.
     ///

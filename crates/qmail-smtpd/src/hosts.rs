@@ -40,6 +40,11 @@ impl List {
         })
     }
 
+    /// Whether `domain` is a line.
+    pub fn has(&self, domain: &[u8]) -> bool {
+        self.lines().any(|line| line.eq_ignore_ascii_case(domain))
+    }
+
     /// Whether `address` or its `@domain` is a line.
     pub fn has_sender(&self, address: &[u8]) -> bool {
         let at_domain = rsplit_once(address, b'@')

@@ -16,34 +16,33 @@ pub struct Own {
     pub name: Option<Bytes>,
     /// the address that the client has connected to
     pub address: Option<IpAddr>,
-    /// whether the client is trusted: to a stranger, loopback addresses are not ours
-    pub trusted: bool,
     /// lists the addresses of the interfaces
     pub interfaces: fn() -> io::Result<Vec<IpAddr>>,
 }
 
 impl Own {
-    /// Replaces a literal of ours by our name. `true`: it was one.
+    /// Replaces a literal of ours by our name. `true`: it was one. Only to a `trusted` client loopback addresses are
+    /// ours.
     ///
     /// # Errors
     /// The interfaces cannot be listed.
-    pub fn replace(&self, mailbox: &mut Mailbox) -> io::Result<bool> {
+    pub fn replace(&self, mailbox: &mut Mailbox, trusted: bool) -> io::Result<bool> {
         let (Some(name), Some(domain)) = (&self.name, &mailbox.domain) else {
             return Ok(false);
         };
         let Some(address) = literal(domain) else {
             return Ok(false);
         };
-        let ours = self.is_ours(address)?;
+        let ours = self.is_ours(address, trusted)?;
         if ours {
             mailbox.domain = Some(name.clone());
         }
         Ok(ours)
     }
 
-    fn is_ours(&self, address: IpAddr) -> io::Result<bool> {
+    fn is_ours(&self, address: IpAddr, trusted: bool) -> io::Result<bool> {
         if address.is_loopback() || address.is_unspecified() {
-            return Ok(self.trusted);
+            return Ok(trusted);
         }
         Ok(self.address == Some(address)
             || (self.interfaces)()?
@@ -68,12 +67,12 @@ fn literal(domain: &[u8]) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn replaced(own: &Own, domain: &str) -> String {
+    fn replaced(own: &Own, domain: &str, trusted: bool) -> String {
         let mut mailbox = Mailbox {
             local: b"v".to_vec(),
             domain: Some(domain.as_bytes().to_vec()),
         };
-        own.replace(&mut mailbox).unwrap();
+        own.replace(&mut mailbox, trusted).unwrap();
         String::from_utf8(mailbox.domain.unwrap()).unwrap()
     }
 
@@ -82,7 +81,6 @@ mod tests {
         let mut own = Own {
             name: Some(b"me.test".to_vec()),
             address: "192.0.2.5".parse().ok(),
-            trusted: false,
             interfaces: || {
                 Ok(vec![
                     "192.0.2.1".parse().unwrap(),
@@ -97,7 +95,7 @@ mod tests {
             "[IPv6:2001:DB8:0::1]",
             "[ipv6:::ffff:192.0.2.1]",
         ] {
-            assert_eq!(replaced(&own, ours), "me.test", "{ours}");
+            assert_eq!(replaced(&own, ours, false), "me.test", "{ours}");
         }
         for other in [
             "[192.0.2.2]",
@@ -110,11 +108,10 @@ mod tests {
             "[192.0.2.01]",
             "192.0.2.1",
         ] {
-            assert_eq!(replaced(&own, other), other);
+            assert_eq!(replaced(&own, other, false), other);
         }
-        own.trusted = true;
-        assert_eq!(replaced(&own, "[127.0.0.1]"), "me.test");
+        assert_eq!(replaced(&own, "[127.0.0.1]", true), "me.test");
         own.name = None;
-        assert_eq!(replaced(&own, "[192.0.2.1]"), "[192.0.2.1]");
+        assert_eq!(replaced(&own, "[192.0.2.1]", false), "[192.0.2.1]");
     }
 }

@@ -48,9 +48,10 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|&b| b == b' ').filter(|w| !w.is_empty())
 }
 
-/// Checks the parameters of MAIL: `SIZE=n` against `databytes` (0: no limit) and `BODY=7BIT` or `8BITMIME`, each once.
-pub fn mail(text: &[u8], databytes: u64) -> Result<(), Reply> {
-    let (mut size_seen, mut body_seen) = (false, false);
+/// Checks the parameters of MAIL: `SIZE=n` against `databytes` (0: no limit), `BODY=7BIT` or `8BITMIME`, and where there
+/// is AUTH, `AUTH=<>` or an address; each once. Whom AUTH names counts for nothing: nobody vouches for it.
+pub fn mail(text: &[u8], databytes: u64, auth: bool) -> Result<(), Reply> {
+    let (mut size_seen, mut body_seen, mut auth_seen) = (false, false, false);
     for word in words(text) {
         let Parameter { keyword, value } = parse(word)?;
         let again = if keyword.eq_ignore_ascii_case(b"SIZE") {
@@ -59,6 +60,9 @@ pub fn mail(text: &[u8], databytes: u64) -> Result<(), Reply> {
         } else if keyword.eq_ignore_ascii_case(b"BODY") {
             body(value)?;
             std::mem::replace(&mut body_seen, true)
+        } else if auth && keyword.eq_ignore_ascii_case(b"AUTH") {
+            author(value)?;
+            std::mem::replace(&mut auth_seen, true)
         } else {
             return Err(UNKNOWN_PARAMETER);
         };
@@ -99,6 +103,19 @@ fn body(value: Option<&[u8]>) -> Result<(), Reply> {
     }
 }
 
+/// `<>`, or an address as xtext: `+` begins two upper-case hexadecimal digits (RFC 3461 4).
+fn author(value: Option<&[u8]>) -> Result<(), Reply> {
+    let mut rest = value.ok_or(PARAMETER_SYNTAX)?;
+    let digit = |b: &u8| matches!(b, b'0'..=b'9' | b'A'..=b'F');
+    while let Some((_, after)) = split_once(rest, b'+') {
+        match after {
+            [high, low, ..] if digit(high) && digit(low) => rest = after,
+            _ => return Err(PARAMETER_SYNTAX),
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,9 +145,30 @@ mod tests {
             (" A=b=c", Some(PARAMETER_SYNTAX)),
             ("x", Some(PARAMETER_SYNTAX)),
         ] {
-            assert_eq!(mail(text.as_bytes(), 100).err(), expected, "{text:?}");
+            assert_eq!(
+                mail(text.as_bytes(), 100, false).err(),
+                expected,
+                "{text:?}"
+            );
         }
-        assert_eq!(mail(b" SIZE=99999999999999999999", 0), Ok(()));
+        assert_eq!(mail(b" SIZE=99999999999999999999", 0, false), Ok(()));
+    }
+
+    #[test]
+    fn mail_knows_auth_where_there_is_auth() {
+        for (text, expected) in [
+            (" AUTH=<>", None),
+            (" auth=joe@b.test SIZE=1", None),
+            (" AUTH=joe+40b.test+3D", None),
+            (" AUTH=joe+4xb.test", Some(PARAMETER_SYNTAX)),
+            (" AUTH=joe+3d", Some(PARAMETER_SYNTAX)),
+            (" AUTH=joe+", Some(PARAMETER_SYNTAX)),
+            (" AUTH=", Some(PARAMETER_SYNTAX)),
+            (" AUTH", Some(PARAMETER_SYNTAX)),
+            (" AUTH=<> AUTH=<>", Some(PARAMETER_SYNTAX)),
+        ] {
+            assert_eq!(mail(text.as_bytes(), 0, true).err(), expected, "{text:?}");
+        }
     }
 
     #[test]

@@ -62,6 +62,34 @@ replies! {
     WANT_TLS = 530 "5.7.0" "wanttls" "must issue a STARTTLS command first (#5.7.0)";
     /// no name after STARTTLS
     WANT_EHLO = 503 "5.5.1" "order" "EHLO first (#5.5.1)";
+    /// AUTH, where somebody should check passwords and nobody can
+    NO_AUTH = 503 "5.3.3" "noauth" "auth not available (#5.3.3)";
+    /// AUTH after a success
+    AUTH_TWICE = 503 "5.5.0" "order" "you're already authenticated (#5.5.0)";
+    /// AUTH after MAIL
+    AUTH_IN_TRANSACTION = 503 "5.5.0" "order" "no auth during mail transaction (#5.5.0)";
+    /// a mechanism that is not offered
+    AUTH_UNKNOWN = 504 "5.5.1" "mechanism" "auth type unimplemented (#5.5.1)";
+    /// a mechanism that would show the password to everybody on the way
+    AUTH_IN_CLEAR = 538 "5.7.11" "clear" "encryption required for this auth type (#5.7.11)";
+    /// a success
+    AUTH_OK = 235 "2.0.0" "login" "ok, go ahead (#2.0.0)";
+    /// a name and a password that do not belong together
+    AUTH_FAILED = 535 "5.7.0" "badlogin" "authorization failed (#5.7.0)";
+    /// a response that has not the form of the mechanism
+    AUTH_MALFORMED = 501 "5.5.4" "malformed" "malformed auth input (#5.5.4)";
+    /// the client gave up
+    AUTH_CANCELLED = 501 "5.0.0" "cancelled" "auth exchange cancelled (#5.0.0)";
+    /// a response over its limit
+    AUTH_TOO_LONG = 500 "5.5.6" "longline" "auth exchange line is too long (#5.5.6)";
+    /// nobody can tell now
+    AUTH_TROUBLE = 454 "4.3.0" "checker" "unable to check the password now (#4.3.0)";
+    /// too many failures in one session
+    TOO_MANY_LOGINS = 421 "4.7.0" "maxlogins" "too many failed logins (#4.7.0)";
+    /// mail without AUTH, where it is required
+    WANT_AUTH = 530 "5.7.0" "wantauth" "authentication required (#5.7.0)";
+    /// a sender that does not belong to the account
+    NOT_YOUR_SENDER = 553 "5.7.1" "ownsender" "sorry, that sender is not yours (#5.7.1)";
     /// an unknown verb
     UNIMPLEMENTED = 502 "5.5.1" "unimplemented" "unimplemented (#5.5.1)";
     /// RCPT or DATA before MAIL

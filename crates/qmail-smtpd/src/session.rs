@@ -6,6 +6,7 @@
 //! Source  RFC 5321; qmail-smtpd(8)
 
 mod admit;
+mod login;
 mod record;
 mod secure;
 
@@ -18,6 +19,7 @@ use wire::command::{self, Command, Unclean};
 use crate::address::{self, Fault, Form, Mailbox};
 use crate::channel::{Channel, Gone, Line as Input, Link};
 use crate::data::{self, Stop};
+use crate::gate::Gate;
 use crate::judge::Judge;
 use crate::parameters;
 use crate::reply::{self, Reply};
@@ -25,6 +27,7 @@ use crate::settings::Settings;
 use crate::sink::{Message, Sink};
 use crate::tls::{Cover, Offer};
 use crate::transaction::{Envelope, Transaction};
+use login::{AUTH_LINE_LIMIT, Login};
 use record::Fate;
 
 /// Bytes of a command line, with its end. RFC 5321 4.5.3.1.4 asks for 512 and more for parameters.
@@ -68,8 +71,12 @@ struct Session<'a, L, S> {
     channel: Channel<L>,
     settings: &'a Settings,
     judge: &'a mut dyn Judge,
+    gate: &'a mut dyn Gate,
     sink: S,
     log: &'a mut dyn FnMut(&[u8]),
+    login: Option<Login>,
+    /// how often a name and a password did not belong together
+    failures: u64,
     helo: Option<Bytes>,
     cover: Option<Cover>,
     /// whether a name must come before anything else: what was said in clear counts no more
@@ -87,6 +94,7 @@ pub fn session<L: Link, S: Sink>(
     link: L,
     settings: &Settings,
     judge: &mut dyn Judge,
+    gate: &mut dyn Gate,
     sink: S,
     log: &mut dyn FnMut(&[u8]),
 ) -> End {
@@ -94,8 +102,11 @@ pub fn session<L: Link, S: Sink>(
         channel: Channel::new(link, settings.idle, settings.total),
         settings,
         judge,
+        gate,
         sink,
         log,
+        login: None,
+        failures: 0,
         helo: None,
         cover: settings.tls.cover.clone(),
         anew: false,
@@ -115,12 +126,21 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
         self.channel.put(&greeting)?;
         let mut line = Bytes::new();
         loop {
-            let input = self.channel.line(&mut line, LINE_LIMIT)?;
+            let input = self.channel.line(&mut line, self.line_limit())?;
             self.take(input, &line)?;
             let limit = self.settings.max_errors;
             if limit > 0 && self.errors >= limit {
                 return close(reply::TOO_MANY_ERRORS);
             }
+        }
+    }
+
+    /// AUTH may be longer than all others, where there is AUTH.
+    fn line_limit(&self) -> usize {
+        if self.knows_auth() {
+            AUTH_LINE_LIMIT
+        } else {
+            LINE_LIMIT
         }
     }
 
@@ -132,7 +152,13 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
             Input::Alien => return close(reply::NOT_SMTP),
         }
         match command::content(line) {
-            Ok(content) => self.obey(command::split(content)),
+            Ok(content) => {
+                let command = command::split(content);
+                if line.len() > LINE_LIMIT && !command.is("AUTH") {
+                    return self.answer(&reply::LINE_TOO_LONG);
+                }
+                self.obey(command)
+            }
             Err(Unclean::BareLf) => self.complain(&reply::BARE_LF_COMMAND, Weight::Half),
             Err(Unclean::BareCr) => self.complain(&reply::BARE_CR_COMMAND, Weight::Half),
             Err(Unclean::Nul) => self.complain(&reply::NUL_COMMAND, Weight::Half),
@@ -157,6 +183,7 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
                 let offers = self.offers();
                 self.helo(argument, b"250-", &offers)
             }
+            b"AUTH" if self.knows_auth() => self.auth(argument),
             b"STARTTLS" if self.knows_tls() => self.start_tls(argument),
             b"RSET" => {
                 self.reset();
@@ -183,17 +210,26 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
             self.last = Some(reply.clone());
         }
         if reply.code >= 500 {
-            self.errors = self.errors.saturating_add(match weight {
-                Weight::Single => 1,
-                Weight::Half => self.settings.max_errors.div_ceil(2).max(1),
-            });
+            self.count(weight);
         }
         Ok(self.channel.put(&reply.line())?)
+    }
+
+    fn count(&mut self, weight: Weight) {
+        self.errors = self.errors.saturating_add(match weight {
+            Weight::Single => 1,
+            Weight::Half => self.settings.max_errors.div_ceil(2).max(1),
+        });
     }
 
     /// What EHLO tells.
     fn offers(&self) -> Vec<String> {
         let mut offers = Vec::new();
+        if let Some(list) = self.settings.login.offer(self.cover.is_some()) {
+            // Some old clients understand the second form only.
+            offers.push(format!("AUTH {list}"));
+            offers.push(format!("AUTH={list}"));
+        }
         if self.offers_tls() {
             offers.push("STARTTLS".to_owned());
         }
@@ -227,8 +263,8 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
 
     /// Replaces a literal of ours by our name. `true`: it was one.
     fn replace(&mut self, mailbox: &mut Mailbox) -> Result<bool, End> {
-        let settings = self.settings;
-        match settings.own.replace(mailbox) {
+        let trusted = self.relay().is_some();
+        match self.settings.own.replace(mailbox, trusted) {
             Ok(replaced) => Ok(replaced),
             Err(error) => self.trouble(reply::NO_ADDRESSES, "interfaces", &error),
         }
@@ -239,12 +275,16 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
         if let Some(reply) = self.unready() {
             return Ok(reply);
         }
+        if self.settings.login.required && self.login.is_none() {
+            return Ok(reply::WANT_AUTH);
+        }
         let path = match address::parse(argument, self.form("FROM")) {
             Ok(path) => path,
             Err(Fault::Syntax) => return Ok(reply::SENDER_SYNTAX),
             Err(Fault::NonAscii) => return Ok(reply::SENDER_NON_ASCII),
         };
-        if let Err(reply) = parameters::mail(path.parameters, self.settings.data.databytes) {
+        let databytes = self.settings.data.databytes;
+        if let Err(reply) = parameters::mail(path.parameters, databytes, self.has_auth()) {
             return Ok(reply);
         }
         let sender = match path.mailbox {
@@ -259,6 +299,9 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
         };
         if sender.len() >= ADDRESS_LIMIT {
             return Ok(reply::ADDRESS_TOO_LONG);
+        }
+        if self.is_foreign(&sender) {
+            return Ok(reply::NOT_YOUR_SENDER);
         }
         let barred = self.settings.bad_senders.has_sender(&sender);
         let now = self.channel.link().elapsed();
@@ -381,7 +424,7 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
         Received {
             host: peer.host(),
             helo,
-            info: peer.remote_info.as_deref(),
+            info: self.info(),
             ip: peer.ip(),
             local: peer.local(),
             protocol: &self.protocol(),

@@ -11,14 +11,17 @@ use std::time::Duration;
 use base::Bytes;
 use base::bytes::scan_number;
 use control::Table;
-use control::file::whole;
+use control::file::{lines, whole};
 use net::peer::Peer;
 
 use crate::data::Rules;
 use crate::header::Limits;
 use crate::hosts::{Hosts, List};
+use crate::login::Rules as LoginRules;
 use crate::own::Own;
+use crate::senders::Senders;
 use crate::tls::Tls;
+use crate::words::{self, Unclear, Words};
 
 /// A message with this many Received and Delivered-To lines is looping.
 const HOPS: u64 = 100;
@@ -41,6 +44,12 @@ pub struct Settings {
     pub peer: Peer,
     /// who does TLS
     pub tls: Tls,
+    /// who may log in, and how
+    pub login: LoginRules,
+    /// who checks passwords
+    pub words: Result<Option<Words>, Unclear>,
+    /// `ownsender`: which senders an account may use; `None`: all
+    pub senders: Option<Senders>,
     /// which literals are this host
     pub own: Own,
     /// RELAYCLIENT: the client may write to anybody, and this is appended to every recipient
@@ -96,11 +105,39 @@ fn hosts(me: Option<&Bytes>) -> Result<Hosts, Trouble> {
         )?;
         return Ok(Hosts::new(List::new(text), table));
     }
-    let locals = match list("locals")? {
+    Ok(Hosts::new(List::new(locals(me)?), None))
+}
+
+/// What AUTH means. Nothing is read where there is nobody to check passwords.
+fn login(words: &Result<Option<Words>, Unclear>, peer: &Peer) -> Result<LoginRules, Trouble> {
+    if matches!(words, Ok(None)) {
+        return Ok(LoginRules::new(words, base::env, &[], peer.local()));
+    }
+    let knows = named("checkerknows", auth::checker::knows())?;
+    Ok(LoginRules {
+        max_failures: int("maxlogins", 3)?,
+        ..LoginRules::new(words, base::env, &knows, peer.local())
+    })
+}
+
+/// Which senders an account may use, if that is asked for by the file or by the variable that s/qmail has for it.
+fn senders(me: Option<&Bytes>) -> Result<Option<Senders>, Trouble> {
+    let wanted = int("ownsender", 0)? != 0 || base::env("LOCALMFCHECK").is_some_and(|v| v == b"=");
+    if !wanted {
+        return Ok(None);
+    }
+    Ok(Some(Senders {
+        more: lines(&list("senderlogins")?.unwrap_or_default()),
+        local: List::new(locals(me)?),
+        separator: control::home::user_break(),
+    }))
+}
+
+fn locals(me: Option<&Bytes>) -> Result<Bytes, Trouble> {
+    Ok(match list("locals")? {
         Some(text) => text,
         None => me.cloned().unwrap_or_default(),
-    };
-    Ok(Hosts::new(List::new(locals), None))
+    })
 }
 
 fn databytes() -> Result<u64, Trouble> {
@@ -118,11 +155,11 @@ fn seconds(number: u64) -> Option<Duration> {
 }
 
 impl Settings {
-    /// Reads the control files below the working directory, and the environment.
+    /// Reads the control files below the working directory, and the environment. `args` may name a checker.
     ///
     /// # Errors
     /// A file is there and cannot be read; or there is neither smtpgreeting nor me.
-    pub fn load() -> Result<Settings, Trouble> {
+    pub fn load(args: &[Bytes]) -> Result<Settings, Trouble> {
         let me = line("me")?;
         let greeting = match line("smtpgreeting")? {
             Some(greeting) => greeting,
@@ -132,16 +169,15 @@ impl Settings {
             })?,
         };
         let peer = Peer::from_env();
-        let relay = base::env("RELAYCLIENT");
+        let words = words::parse(args, base::env("PATH").as_deref());
         Ok(Settings {
             greeting,
             own: Own {
                 name: line("localiphost")?.or_else(|| me.clone()),
                 address: peer.local_address(),
-                trusted: relay.is_some(),
                 interfaces: sys::socket::interfaces,
             },
-            relay,
+            relay: base::env("RELAYCLIENT"),
             hosts: hosts(me.as_ref())?,
             bad_senders: List::new(list("badmailfrom")?.unwrap_or_default()),
             check_recipients: int("checkrecipients", 1)? != 0,
@@ -161,6 +197,9 @@ impl Settings {
             total: seconds(int("timeoutsmtpdtotal", 3_600)?),
             pid: std::process::id(),
             tls: Tls::from_env(),
+            login: login(&words, &peer)?,
+            senders: senders(me.as_ref())?,
+            words,
             peer,
         })
     }

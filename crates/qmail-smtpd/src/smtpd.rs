@@ -4,22 +4,27 @@ use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
+use auth::checker::{Checker, Client, PATIENCE};
 use base::io::Timed;
-use base::{Call, Die};
+use base::{Bytes, Call, Die};
 use net::forkserver::{self, Role};
 use net::starttls;
 use sys::sandbox::{Access, Network, Promises, Walls};
 use sys::signal::Signal;
 
 use crate::channel::Link;
+use crate::gate::{Gate, Keeper, Launcher, Shut};
 use crate::judge::Here;
 use crate::log::{Line, Outcome};
+use crate::login::{self, State};
 use crate::reply::{NO_CONTROLS, Reply};
 use crate::session::{End, session};
 use crate::settings::{Settings, Trouble};
 use crate::sink::Queue;
 use crate::tls::Cover;
 
+/// As warnings begin.
+const NAME: &str = "qmail-smtpd";
 /// The exit code of every session that did not end with QUIT.
 const CUT_SHORT: u8 = 1;
 /// How long the reader of the log may keep us waiting before a line is dropped.
@@ -77,17 +82,51 @@ pub fn qmail_smtpd(call: &Call) -> Result<(), Die> {
     }
     let _ = sys::signal::ignore(Signal::SIGPIPE);
     let mut link = Stdio::open().map_err(|_| Die::silent(CUT_SHORT))?;
-    let settings = match world() {
+    let settings = match world(&call.args) {
         Ok(settings) => settings,
         Err(trouble) => return Err(refuse(&mut link, &trouble)),
     };
     let mut judge = Here::new(settings.check_recipients);
+    let mut gate = open_gate(&settings);
 
     confine(settings.check_recipients, &mut judge);
 
-    match session(link, &settings, &mut judge, Queue, &mut write_log) {
+    let gate = gate.as_mut();
+    match session(link, &settings, &mut judge, gate, Queue, &mut write_log) {
         End::Quit => Ok(()),
         End::Gone(_) | End::Closed(_) => Err(Die::silent(CUT_SHORT)),
+    }
+}
+
+/// The process that runs checkers, if there is AUTH. It must be there before promises are made.
+fn open_gate(settings: &Settings) -> Box<dyn Gate> {
+    let words = match &settings.words {
+        Ok(Some(words)) if settings.login.state == State::On => words,
+        Ok(_) => return Box::new(Shut),
+        Err(unclear) => {
+            base::warn(NAME, format!("AUTH is off: {}", unclear.sentence()));
+            return Box::new(Shut);
+        }
+    };
+    let checker = Checker {
+        words: words.command.clone(),
+        order: login::order(words, base::env("CRAMORDER").as_deref()),
+        client: Client::Hidden,
+        limit: Some(PATIENCE),
+        environment: Vec::new(),
+    };
+    let keeper = Keeper::new(checker, !words.by_place);
+    let foreign = starttls::offered().map_or_else(Vec::new, |o| o.descriptors().to_vec());
+    match Launcher::start(keeper, &foreign) {
+        Ok(launcher) => Box::new(launcher),
+        Err(error) => {
+            let text = base::die::system_text(&error);
+            base::warn(
+                NAME,
+                format!("AUTH fails: unable to make a process: {text}"),
+            );
+            Box::new(Shut)
+        }
     }
 }
 
@@ -118,12 +157,12 @@ pub fn promises(check: bool) -> (Promises, Walls) {
     }
 }
 
-fn world() -> Result<Settings, Trouble> {
+fn world(args: &[Bytes]) -> Result<Settings, Trouble> {
     control::home::enter().map_err(|error| Trouble {
         file: "home".to_owned(),
         error,
     })?;
-    Settings::load()
+    Settings::load(args)
 }
 
 /// Sends the client away for now, and tells the log why.

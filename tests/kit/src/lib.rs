@@ -170,6 +170,16 @@ impl Home {
         fs::write(self.join("control").join(name), text).unwrap();
     }
 
+    /// Writes an executable shell script inside. `text` is what follows the first line.
+    pub fn script(&self, name: &str, text: &str) -> PathBuf {
+        self.scratch.script(name, text)
+    }
+
+    /// Reads a file inside.
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        self.scratch.read(name)
+    }
+
     /// Writes any file inside.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         self.scratch.write(name, text)

@@ -18,6 +18,7 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
         own: bool,
     ) -> Result<Result<Bytes, Reply>, End> {
         let settings = self.settings;
+        let relay = self.relay().map(<[u8]>::to_vec);
         let Some(transaction) = self.envelope.open() else {
             return Ok(Err(reply::WANT_MAIL));
         };
@@ -36,7 +37,7 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
         let postmaster = mailbox.local.eq_ignore_ascii_case(b"postmaster");
         // The postmaster of this very host, by no name or by number, always has a mailbox.
         let always = postmaster && (mailbox.domain.is_none() || own);
-        let (address, always) = match &settings.relay {
+        let (address, always) = match &relay {
             Some(suffix) => {
                 let always = always && suffix.is_empty();
                 ([address.as_slice(), suffix].concat(), always)
@@ -77,7 +78,7 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
             Verdict::Trouble => Some(reply::CANNOT_JUDGE),
             // Rewriting (percenthack) must not open what rcpthosts has closed.
             Verdict::Remote(to) => match rsplit_once(&to, b'@') {
-                Some((_, domain)) if self.settings.relay.is_none() && !self.allows(domain)? => {
+                Some((_, domain)) if self.relay().is_none() && !self.allows(domain)? => {
                     Some(reply::NO_GATEWAY)
                 }
                 _ => None,

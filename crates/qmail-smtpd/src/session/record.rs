@@ -1,7 +1,11 @@
 //! What the log is told, and when.
 
 use std::io;
+use std::time::Duration;
 
+use auth::Mechanism;
+
+use super::login::method;
 use super::{End, Session, close};
 use crate::channel::{Gone, Link};
 use crate::log::{Line, Outcome};
@@ -89,6 +93,7 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
             .value("info", peer.remote_info.as_deref())
             .value("helo", self.helo.as_deref())
             .value("tls", self.cover.as_ref().map(Cover::name))
+            .value("auth", self.login.as_ref().map(|l| l.name.as_slice()))
     }
 
     fn write_line(&mut self, line: Line) {
@@ -117,6 +122,24 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
             .outcome(fate.outcome, fate.reply.as_ref(), fate.reason)
             .value("qp", id.as_deref().map(str::as_bytes))
             .time("time", now.saturating_sub(transaction.begun));
+        self.write_line(line);
+    }
+
+    /// Tells of one AUTH. A name may be anything; a password is never here.
+    pub(super) fn record_login(
+        &mut self,
+        name: &[u8],
+        mechanism: Mechanism,
+        reply: &Reply,
+        begun: Duration,
+    ) {
+        let now = self.channel.link().elapsed();
+        let line = self
+            .line()
+            .value("login", Some(name))
+            .value("method", Some(method(mechanism).as_bytes()))
+            .outcome(Outcome::of(reply), Some(reply), reply.reason)
+            .time("time", now.saturating_sub(begun));
         self.write_line(line);
     }
 

@@ -4,6 +4,7 @@
 //!
 //! Source  RFC 3207 4.2
 
+use base::Bytes;
 use net::starttls::VARIABLES;
 use queue::submit::Change;
 
@@ -40,6 +41,7 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
         let cover = self.channel.start_tls()?;
         self.cover = Some(cover);
         self.helo = None;
+        self.login = None;
         self.anew = true;
         Ok(())
     }
@@ -58,14 +60,34 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
         let told = told.map(|(name, value)| (name.clone(), Some(value.clone())));
         // The descriptors that they name are not for others.
         let gone = VARIABLES.iter().map(|name| (name.to_vec(), None));
-        gone.chain(told).collect()
+        gone.chain(told).chain(self.who()).collect()
+    }
+
+    /// The client that logged in, in all the words that filters know.
+    fn who(&self) -> Vec<Change> {
+        let Some(login) = &self.login else {
+            return Vec::new();
+        };
+        let method = login.method().into_bytes();
+        [
+            ("RELAYCLIENT", Bytes::new()),
+            ("TCPREMOTEINFO", login.name.clone()),
+            ("AUTHUSER", login.name.clone()),
+            ("AUTHPROTOCOL", method.clone()),
+            ("SMTPAUTHUSER", login.name.clone()),
+            ("SMTPAUTHMETHOD", method),
+        ]
+        .map(|(name, value)| (name.as_bytes().to_vec(), Some(value)))
+        .to_vec()
     }
 
     /// The word of RFC 3848 in the Received line, and how the bytes were protected. Without TLS and without a name it
     /// is the classic one.
     pub(super) fn protocol(&self) -> String {
+        let known = self.login.is_some();
         match &self.cover {
-            Some(cover) => format!("ESMTPS{}", cover.remark()),
+            Some(cover) => format!("ESMTPS{}{}", if known { "A" } else { "" }, cover.remark()),
+            None if known => "ESMTPA".to_owned(),
             None => "SMTP".to_owned(),
         }
     }

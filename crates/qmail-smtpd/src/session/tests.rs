@@ -2,6 +2,7 @@
 
 mod end_of_data;
 mod limits;
+mod logins;
 mod model;
 mod replies;
 mod tls;
@@ -12,6 +13,8 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use auth::checker::Verdict as Login;
+use auth::sasl::Request;
 use base::Bytes;
 use net::peer::Peer;
 use queue::submit::{Change, Outcome};
@@ -19,9 +22,11 @@ use queue::submit::{Change, Outcome};
 use super::{End, session};
 use crate::channel::Link;
 use crate::data::Rules;
+use crate::gate::{Answer, Gate, Question};
 use crate::header::Limits;
 use crate::hosts::{Hosts, List};
 use crate::judge::{Judge, Verdict};
+use crate::login::Rules as LoginRules;
 use crate::own::Own;
 use crate::settings::Settings;
 use crate::sink::{Message, Sink};
@@ -189,6 +194,35 @@ impl Judge for Fake {
     }
 }
 
+/// Knows alice, whose password is `secret`, and `carol@v.test` with the same one; `broken` breaks it.
+pub(super) struct Accounts {
+    asked: Rc<RefCell<Vec<Question>>>,
+}
+
+impl Gate for Accounts {
+    fn ask(&mut self, question: &Question) -> Answer {
+        self.asked.borrow_mut().push(question.clone());
+        let Question::Ask(request) = question else {
+            return Answer::Verdict(Login::Temporary);
+        };
+        let known = [&b"alice"[..], b"carol@v.test"].contains(&request.name());
+        let right = match request {
+            Request::Password { password, .. } => password == b"secret",
+            Request::Response {
+                challenge,
+                response,
+                ..
+            } => *response == auth::sasl::cram_digest(b"secret", challenge),
+            _ => false,
+        };
+        Answer::Verdict(match request.name() {
+            b"broken" => Login::Temporary,
+            _ if known && right => Login::Accepted,
+            _ => Login::Refused,
+        })
+    }
+}
+
 /// host.test, with small limits.
 pub(super) fn settings() -> Settings {
     Settings {
@@ -202,13 +236,15 @@ pub(super) fn settings() -> Settings {
         own: Own {
             name: Some(b"host.test".to_vec()),
             address: "198.51.100.5".parse().ok(),
-            trusted: false,
             interfaces: || Ok(Vec::new()),
         },
         tls: Tls {
             offer: Offer::No,
             cover: None,
         },
+        login: LoginRules::new(&Ok(None), |_| None, &[], b""),
+        words: Ok(None),
+        senders: None,
         relay: None,
         hosts: Hosts::new(List::new(b"host.test\n".to_vec()), None),
         bad_senders: List::new(b"spam@bad.test\n@worse.test\n".to_vec()),
@@ -239,6 +275,8 @@ pub(super) struct Left {
     pub(super) log: String,
     /// how often replies were sent
     pub(super) writes: usize,
+    /// what the checker was asked
+    pub(super) asked: Vec<Question>,
     received: String,
 }
 
@@ -283,6 +321,7 @@ impl Play {
         let stored = Rc::new(RefCell::new(Vec::new()));
         let received = Rc::new(RefCell::new(String::new()));
         let writes = Rc::new(Cell::new(0));
+        let asked = Rc::new(RefCell::new(Vec::new()));
         let script = Script {
             acts: acts.into_iter().collect(),
             told: Rc::clone(&told),
@@ -298,9 +337,20 @@ impl Play {
             closed: self.closed,
         };
         let mut log = Vec::new();
-        let end = session(script, &self.settings, &mut Fake, memory, &mut |line| {
-            log.extend_from_slice(line);
-        });
+        let mut gate = Accounts {
+            asked: Rc::clone(&asked),
+        };
+        let settings = &self.settings;
+        let end = session(
+            script,
+            settings,
+            &mut Fake,
+            &mut gate,
+            memory,
+            &mut |line| {
+                log.extend_from_slice(line);
+            },
+        );
         let told = String::from_utf8(told.take()).unwrap();
         for line in told.split_inclusive("\r\n") {
             assert!(line.ends_with("\r\n") && line.len() < 512, "{told:?}");
@@ -311,6 +361,7 @@ impl Play {
             stored: stored.take(),
             log: String::from_utf8(log).unwrap(),
             writes: writes.get(),
+            asked: asked.take(),
             received: received.take(),
         }
     }

@@ -8,6 +8,7 @@
     reason = "a test ends by a panic"
 )]
 
+mod auth;
 mod controls;
 mod program;
 mod relay;

@@ -207,7 +207,7 @@ fn what_a_stranger_says_stays_one_line_of_the_log() {
 fn one_line_for_each_outcome() {
     assert_eq!(
         run("QUIT\r\n").log,
-        "qmail-smtpd: pid=4 ip=192.0.2.1 host=client.test info=- helo=- tls=- result=nothing code=- \
+        "qmail-smtpd: pid=4 ip=192.0.2.1 host=client.test info=- helo=- tls=- auth=- result=nothing code=- \
          status=- reason=quit time=0.000\n"
     );
     let logged = "result=nothing code=- status=- reason=disconnect";

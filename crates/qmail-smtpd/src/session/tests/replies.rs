@@ -194,7 +194,7 @@ fn a_message_is_stored_as_it_was_meant() {
     );
     assert_eq!(
         left.log,
-        "qmail-smtpd: pid=4 ip=192.0.2.1 host=client.test info=- helo=x tls=- from=<a@b.test> \
+        "qmail-smtpd: pid=4 ip=192.0.2.1 host=client.test info=- helo=x tls=- auth=- from=<a@b.test> \
          to=<v@host.test> rcpt=1 refused=0 bytes=20 result=accepted code=250 status=2.0.0 \
          reason=ok qp=77 time=0.000\n"
     );
