@@ -1,7 +1,7 @@
 //! Asking who the client is, by a process that stands apart: a session makes promises to the kernel, and running a
 //! checker is none of them.
 //!
-//! Source  docs/decisions/0005-sandbox.md; docs/decisions/0011-scram-over-checkpassword.md
+//! Source  docs/decisions/0005-sandbox.md; docs/decisions/0015-scram-over-checkpassword.md
 
 mod frames;
 mod keeper;

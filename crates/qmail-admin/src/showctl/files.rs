@@ -169,6 +169,12 @@ pub(super) const IRRELEVANT_MORE: File = list(
 
 /// Files that only this qmail reads, qmail-smtpd(8); the report has them where they exist.
 pub(super) const OURS: &[File] = &[
+    list(
+        "checkerknows",
+        "The checker knows the classic mechanisms only.",
+        "The checker knows ",
+        ".",
+    ),
     number(
         "checkrecipients",
         "1",
@@ -184,10 +190,28 @@ pub(super) const OURS: &[File] = &[
     ),
     number("maxheaderlines", "10000", "SMTP header limit is ", " lines"),
     number(
+        "maxlogins",
+        "3",
+        "SMTP clients may fail to log in ",
+        " times in a session",
+    ),
+    number(
         "maxrcpt",
         "1000",
         "SMTP recipient limit is ",
         " recipients of a message",
+    ),
+    number(
+        "ownsender",
+        "0",
+        "Senders must belong to the account that logged in (0: no): ",
+        "",
+    ),
+    list(
+        "senderlogins",
+        "No account has senders of others.",
+        "Sender and its account: ",
+        ".",
     ),
     number(
         "strictaddress",

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use crate::server::Server;
 
 /// All that the program reads before the first command.
-const AT_START: [&str; 16] = [
+const AT_START: [&str; 17] = [
     "me",
     "smtpgreeting",
     "localiphost",
@@ -18,6 +18,7 @@ const AT_START: [&str; 16] = [
     "badmailfrom",
     "databytes",
     "checkrecipients",
+    "ownsender",
     "strictaddress",
     "maxrcpt",
     "maxerrors",
@@ -231,4 +232,21 @@ fn the_check_of_recipients_can_be_switched_off() {
     assert_eq!(codes(&server.run(ask).0)[2], "550");
     server.home.control("checkrecipients", "0\n");
     assert_eq!(codes(&server.run(ask).0)[2], "250");
+}
+
+#[test]
+fn a_file_about_auth_that_cannot_be_read_stops_everything() {
+    let server = Server::new("controls-auth");
+    let checker = server.home.script("checker", "exit 1");
+    let server = server.args(&["mail.test", checker.to_str().unwrap(), "true"]);
+    server.home.control("ownsender", "1\n");
+    for name in ["checkerknows", "maxlogins", "senderlogins"] {
+        let path = server.home.join("control").join(name);
+        fs::create_dir(&path).unwrap();
+        let (told, _) = server.run(DIALOGUE);
+        assert_eq!(codes(&told), ["421"], "{name}");
+        assert!(server.log().contains(&format!("detail=control/{name}:")));
+        fs::remove_dir(&path).unwrap();
+    }
+    assert_eq!(codes(&server.run(DIALOGUE).0), ["220", "250", "250", "221"]);
 }

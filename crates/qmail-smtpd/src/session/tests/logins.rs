@@ -141,7 +141,7 @@ fn cram_md5_has_a_challenge_of_its_own() {
         );
         let told = replies(&left);
         assert_eq!(told[1], FAILED, "{password}");
-        let challenge = auth::encoding::decode(told[0][4..].as_bytes()).unwrap();
+        let challenge = auth::encoding::decode(&told[0].as_bytes()[4..]).unwrap();
         let challenge = String::from_utf8(challenge).unwrap();
         assert!(challenge.starts_with('<') && challenge.ends_with("@mail.test>"));
         assert!(!seen.contains(&challenge));
