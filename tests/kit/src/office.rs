@@ -135,22 +135,31 @@ impl Office {
 
     /// Starts a listener on a free port of 127.0.0.1; 127.* may relay if `relay`.
     pub fn start_smtpd(&mut self, relay: bool, concurrency: u32) {
+        let options = ["-c", &concurrency.to_string()];
+        let env: &[(&str, &str)] = if relay { &[("RELAYCLIENT", "")] } else { &[] };
+        self.start_server("tcpserver", &options, env, &[]);
+    }
+
+    /// Starts a listener on a free port of 127.0.0.1: `server` with more `options`, and qmail-smtpd with `args` under
+    /// it.
+    pub fn start_server(
+        &mut self,
+        server: &str,
+        options: &[&str],
+        env: &[(&str, &str)],
+        args: &[&str],
+    ) {
         let log = self.home.join("log-smtpd");
         let _ = fs::remove_file(&log);
-        let mut run = self.run("tcpserver");
-        if relay {
-            run = run.env("RELAYCLIENT", "");
-        }
+        let run = env
+            .iter()
+            .fold(self.run(server), |run, (name, value)| run.env(name, value));
         let daemon = run
-            .args([
-                "-1vRHl",
-                "host.test",
-                "-c",
-                &concurrency.to_string(),
-                "127.0.0.1",
-                "0",
-            ])
+            .args(["-1vRHl", "host.test"])
+            .args(options.iter().copied())
+            .args(["127.0.0.1", "0"])
             .arg(self.home.join("bin/qmail-smtpd").to_str().unwrap())
+            .args(args.iter().copied())
             .own_group()
             .start(&log);
         self.smtpd = Some(daemon);
