@@ -99,6 +99,12 @@ pub fn send(fd: &impl AsRawFd, bytes: &[u8]) -> io::Result<usize> {
     nix::sys::socket::send(fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL).map_err(crate::error)
 }
 
+/// Ends one direction: the other side reads the end of file, and may go on talking.
+pub fn hush(fd: &impl AsRawFd) {
+    // Trouble means that the other side was faster.
+    let _ = nix::sys::socket::shutdown(fd.as_raw_fd(), Shutdown::Write);
+}
+
 /// Ends a connection in both directions; the descriptor stays, and whoever waits for it wakes up.
 pub fn hang_up(fd: &impl AsRawFd) {
     // Trouble means that the other side was faster.

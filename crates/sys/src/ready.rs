@@ -13,6 +13,8 @@ pub enum Watch {
     News,
     /// as long as it is readable, for every thread
     Always,
+    /// each time that reading or writing has become possible: who does both until neither goes on
+    Both,
 }
 
 impl Watch {
@@ -21,6 +23,7 @@ impl Watch {
             Watch::Once => libc::EPOLLONESHOT,
             Watch::News => libc::EPOLLET,
             Watch::Always => 0,
+            Watch::Both => libc::EPOLLET | libc::EPOLLOUT | libc::EPOLLRDHUP,
         };
         (libc::EPOLLIN | more) as u32
     }
@@ -100,6 +103,34 @@ impl Ready {
     }
 }
 
+/// The most events that one call of `wait_some` takes.
+const SOME: libc::c_int = 64;
+
+impl Ready {
+    /// Waits for events, and adds their keys to `found`, some of them perhaps twice. None: `timeout` (`None`: no limit) is
+    /// over, or a signal came.
+    pub fn wait_some(&self, found: &mut Vec<u64>, timeout: Option<Duration>) -> io::Result<()> {
+        // Rounded up: a wait that ends a moment too early would only begin again.
+        let limit = timeout.map_or(-1, |t| {
+            i32::try_from(t.as_millis().saturating_add(1)).unwrap_or(i32::MAX)
+        });
+        let mut events = [const { libc::epoll_event { events: 0, u64: 0 } }; SOME as usize];
+        // SAFETY: room for `SOME` events, which outlive the call.
+        let count =
+            unsafe { libc::epoll_wait(self.fd.as_raw_fd(), events.as_mut_ptr(), SOME, limit) };
+        match usize::try_from(count) {
+            Ok(count) => {
+                found.extend(events.iter().take(count).map(|e| e.u64));
+                Ok(())
+            }
+            Err(_) => match io::Error::last_os_error() {
+                e if e.kind() == io::ErrorKind::Interrupted => Ok(()),
+                e => Err(e),
+            },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,5 +147,21 @@ mod tests {
         assert_eq!(ready.wait(soon).unwrap(), None);
         ready.again(&reader, 8).unwrap();
         assert_eq!(ready.wait(None).unwrap(), Some(8));
+    }
+
+    #[test]
+    fn news_of_both_directions() {
+        let ready = Ready::new().unwrap();
+        let (ours, theirs) = crate::local::pair().unwrap();
+        let mut found = Vec::new();
+        let soon = Some(Duration::from_millis(5));
+        ready.add(&ours, 3, Watch::Both).unwrap();
+        ready.wait_some(&mut found, soon).unwrap();
+        assert_eq!(found, [3], "there is room");
+        ready.wait_some(&mut found, soon).unwrap();
+        assert_eq!(found, [3], "no news");
+        crate::local::send(&theirs, b"x").unwrap();
+        ready.wait_some(&mut found, None).unwrap();
+        assert_eq!(found, [3, 3]);
     }
 }

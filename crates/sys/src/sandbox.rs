@@ -59,7 +59,11 @@ pub struct Promises {
     paths: Vec<(Vec<u8>, Access)>,
     network: Network,
     threads: bool,
+    descriptors: u64,
 }
+
+/// The most descriptors, unless more are promised: a program with promises needs a dozen beside those it was given.
+const DESCRIPTORS: u64 = 256;
 
 /// Which walls to raise, besides the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +109,7 @@ impl Promises {
             paths: Vec::new(),
             network: Network::None,
             threads: false,
+            descriptors: DESCRIPTORS,
         }
     }
 
@@ -134,6 +139,13 @@ impl Promises {
     #[must_use]
     pub fn with_threads(mut self) -> Promises {
         self.threads = true;
+        self
+    }
+
+    /// As many descriptors, if the limit that stands allows them: for a program that serves many at once.
+    #[must_use]
+    pub fn descriptors(mut self, most: u64) -> Promises {
+        self.descriptors = most;
         self
     }
 
@@ -178,17 +190,15 @@ pub fn directory_of(path: &[u8]) -> &[u8] {
 }
 
 /// Memory of this process is nobody's business: no core file, no look by processes of the same user; no new process
-/// where only the limit stands, and no more descriptors than any of our programs needs.
+/// where only the limit stands, and no more descriptors than were promised.
 #[cfg(target_os = "linux")]
 fn limits(promises: &Promises) {
-    /// Descriptors; the most that a program with promises needs is a dozen beside those it was given.
-    const DESCRIPTORS: u64 = 256;
     use crate::limit::{Resource, set_hard, set_soft};
     // Lowering a limit cannot fail, and without it the other walls stand.
     let _ = set_hard(Resource::RLIMIT_CORE, 0);
     if !promises.threads {
         let _ = set_hard(Resource::RLIMIT_NPROC, 0);
-        let _ = set_soft(Resource::RLIMIT_NOFILE, DESCRIPTORS);
+        let _ = set_soft(Resource::RLIMIT_NOFILE, promises.descriptors);
     }
     control(libc::PR_SET_DUMPABLE, 0);
 }

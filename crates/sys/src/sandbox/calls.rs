@@ -86,6 +86,10 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_setsockopt,
     libc::SYS_getsockname,
     libc::SYS_getpeername,
+    // Waiting for many at once.
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
 ];
 
 /// Those of them that only one kind of processor has.
@@ -99,6 +103,7 @@ const ALWAYS_OLD: &[c_long] = &[
     libc::SYS_pipe,
     libc::SYS_alarm,
     libc::SYS_time,
+    libc::SYS_epoll_wait,
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const ALWAYS_OLD: &[c_long] = &[];

@@ -22,6 +22,8 @@ pub struct Dialect {
     pub letters: &'static str,
     /// what follows its name in the usage
     pub usage: &'static str,
+    /// whether the client's host is asked for the user, without an option that says so
+    pub ident: bool,
 }
 
 /// The letters of tcpserver.
@@ -32,6 +34,7 @@ pub(super) const TCPSERVER: Dialect = Dialect {
     name: "tcpserver",
     letters: LETTERS,
     usage: USAGE,
+    ident: true,
 };
 
 /// The options that one server has and tcpserver has not.
@@ -193,6 +196,7 @@ impl Settings {
         let Dialect { name, usage, .. } = dialect;
         let mut settings = Settings {
             name,
+            ident: dialect.ident,
             ..Settings::default()
         };
         let mut options = Options::new(words, dialect.letters);

@@ -1,0 +1,15 @@
+//! ucspi-tls: run a program for each TCP connection, with TLS between it and the client.
+//!
+//! Programs   sslserver(1)
+//! Runs as    sslserver: the listener as -u and -g once the port is bound, the keeper of the keys as root, the processes
+//!            that speak TLS as qmailtls
+//! Reads      certificates, keys, rules.cdb, /etc/passwd; what tcpserver reads
+//! Writes     the log on descriptor 2
+//! May use    base net sys tls ucspi-tcp
+//! Source     sslserver(1); docs/decisions/0020-tls-processes.md
+//!
+//! Exit codes: 0; 100 misuse, or a client that was denied; 111 trouble that may pass.
+
+mod sslserver;
+
+pub use sslserver::{sslserver, worker_promises};
