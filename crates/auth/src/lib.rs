@@ -3,7 +3,7 @@
 //! Programs   none; a library
 //! Runs as    whoever calls
 //! Reads      control/checkerknows; descriptor 3, what a checker answers
-//! Writes     descriptor 3 of a checker
+//! Writes     descriptor 3 of a checker; the table of failures
 //! May use    base control sys
 //! Source     RFC 4422 4616 2195 5802 7677 1939; docs/decisions/0015-scram-over-checkpassword.md
 //!
@@ -17,8 +17,11 @@ pub mod dialogue;
 pub mod digest;
 pub mod encoding;
 pub mod sasl;
+pub mod scheme;
 pub mod scram;
+pub mod throttle;
 
 pub use checker::{Checker, Verdict};
 pub use dialogue::Dialogue;
 pub use sasl::Mechanism;
+pub use throttle::Throttle;

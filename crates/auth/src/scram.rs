@@ -6,8 +6,8 @@ use base::Bytes;
 
 use crate::digest::{Hash, same};
 
-/// Rounds of new secrets (RFC 7677 4 asks for 4096 at least).
-pub const ROUNDS: u32 = 4096;
+/// Rounds of new secrets (RFC 7677 4 asks for 4096 at least): a few milliseconds for a client too.
+pub const ROUNDS: u32 = 10_000;
 /// More rounds than this are refused, by a client too: they would only burn time.
 pub const ROUNDS_LIMIT: u32 = 1_000_000;
 /// Bytes of a new salt.
@@ -70,19 +70,27 @@ impl Stored {
         same(&self.hash.digest(&[&client]), &self.stored_key)
     }
 
-    /// What a server says of somebody who does not exist: always the same salt for one name, so that he looks like
-    /// everybody else. `secret` is known to this site only. No proof is right for it.
-    pub fn imaginary(hash: Hash, name: &[u8], secret: &[u8]) -> Stored {
-        let seed = Hash::Sha512.hmac(secret, name);
-        let (salt, key) = seed.split_at(SALT.min(seed.len()));
+    /// What a server says of somebody who does not exist, so that he looks like everybody else. No proof is right for
+    /// it.
+    pub fn imaginary(hash: Hash, seed: &[u8]) -> Stored {
         Stored {
             hash,
             rounds: ROUNDS,
-            salt: salt.to_vec(),
-            stored_key: hash.hmac(key, b"nobody"),
-            server_key: hash.hmac(key, b"nobody's server"),
+            salt: salt_of(seed).to_vec(),
+            stored_key: hash.hmac(seed, b"nobody"),
+            server_key: hash.hmac(seed, b"nobody's server"),
         }
     }
+}
+
+/// Bytes that are always the same for one name, and that nobody can tell who does not know the `secret` of this site.
+pub fn seed(secret: &[u8], name: &[u8]) -> Bytes {
+    Hash::Sha512.hmac(secret, name)
+}
+
+/// The salt in a seed.
+pub fn salt_of(seed: &[u8]) -> &[u8] {
+    seed.get(..SALT).unwrap_or(seed)
 }
 
 /// The client's side: the proof of `password`, and the signature that the server must answer with.
@@ -129,12 +137,10 @@ mod tests {
 
     #[test]
     fn nobody_looks_like_somebody_and_cannot_get_in() {
-        let nobody = Stored::imaginary(Hash::Sha256, b"eve", b"site");
-        assert_eq!(nobody, Stored::imaginary(Hash::Sha256, b"eve", b"site"));
-        assert_ne!(
-            nobody.salt,
-            Stored::imaginary(Hash::Sha256, b"eva", b"site").salt
-        );
+        let imaginary = |name| Stored::imaginary(Hash::Sha256, &seed(b"site", name));
+        let nobody = imaginary(b"eve");
+        assert_eq!(nobody, imaginary(b"eve"));
+        assert_ne!(nobody.salt, imaginary(b"eva").salt);
         assert_eq!((nobody.salt.len(), nobody.rounds), (SALT, ROUNDS));
         assert!(nobody.prove(b"", &[0; 32]).is_none());
         assert!(!nobody.verify(b""));
