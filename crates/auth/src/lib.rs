@@ -9,10 +9,11 @@
 //!
 //! `sasl` knows the words of the mechanisms and does no I/O; `checker` asks a program of the checkpassword family;
 //! `dialogue` puts the two together for a server;
-//! `claim` is the checker's end. Secrets never go into a log or an argument.
+//! `claim` is the checker's end; `client` logs in elsewhere. Secrets never go into a log or an argument.
 
 pub mod checker;
 pub mod claim;
+pub mod client;
 pub mod dialogue;
 pub mod digest;
 pub mod encoding;
