@@ -154,9 +154,10 @@ impl Batch {
                 continue;
             };
             let named = synced.and_then(|()| publish(room, draft));
-            // With a name in `new` a second name in `tmp` is litter, not a loss.
-            let _ = room.tmp.unlink(&draft.name);
-            if let (Ok(()), Some(used)) = (&named, used.get_mut(draft.room)) {
+            if named.is_err() {
+                let _ = room.tmp.unlink(&draft.name);
+            }
+            if let (Ok(_), Some(used)) = (&named, used.get_mut(draft.room)) {
                 *used = true;
             }
             done.push(named);
@@ -177,7 +178,11 @@ impl Batch {
             .into_iter()
             .zip(done)
             .map(|(draft, named)| {
-                named?;
+                if named? == Old::Stays
+                    && let Some(room) = rooms.get(draft.room)
+                {
+                    let _ = room.tmp.unlink(&draft.name);
+                }
                 match flushed.get(draft.room) {
                     Some(Ok(())) => Ok(draft.name),
                     Some(Err(trouble)) => Err(trouble.again()),
@@ -213,17 +218,30 @@ fn write(
     writer.flush()
 }
 
-/// Gives the file its name in new.
-fn publish(room: &Room, draft: &Draft) -> Result<(), Trouble> {
+/// The name in tmp, when the file has its name in new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Old {
+    /// it went with the move
+    Gone,
+    /// a second name: litter, not a loss
+    Stays,
+}
+
+/// Gives the file its name in new: in one step, so that nothing is left to be done between that and the report but the
+/// flush. Where the file system has no such step, by a second name.
+fn publish(room: &Room, draft: &Draft) -> Result<Old, Trouble> {
     let Room { tmp, new, .. } = room;
     let name = &draft.name;
+    if tmp.rename_new(name, new, name).is_ok() {
+        return Ok(Old::Gone);
+    }
     let Err(error) = tmp.link(name, new, name) else {
-        return Ok(());
+        return Ok(Old::Stays);
     };
-    // Over NFS the answer to a link that worked may get lost: the name is there then, and is ours.
+    // Over NFS the answer to a step that worked may get lost: the name is there then, and is ours.
     let ours = sys::dir::stat_fd(&draft.file).ok();
     match (ours, new.stat_link(name).ok()) {
-        (Some(ours), Some(there)) if ours.is_same_file(&there) => Ok(()),
+        (Some(ours), Some(there)) if ours.is_same_file(&there) => Ok(Old::Stays),
         _ => Err(Trouble::Write(error)),
     }
 }
