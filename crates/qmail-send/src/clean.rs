@@ -129,7 +129,9 @@ fn obey(
     }
     let parts = match word {
         b"foop/" => [Part::Intd, Part::Mess],
-        [b't', b'o', b'd', b'o', _] => [Part::Intd, Part::Todo],
+        // The name that counts goes first: a crash before that would have the message served again. A draft that stays
+        // goes with the message.
+        [b't', b'o', b'd', b'o', _] => [Part::Todo, Part::Intd],
         _ => return answer(b'x'),
     };
     let Some(id) = MessageId::new(number) else {

@@ -320,7 +320,7 @@ impl Send {
         self.del.prepare(&mut plan);
         self.passes
             .prepare(&self.desk, &self.del, &self.comm, &mut plan);
-        self.todo.prepare(&self.desk, &mut plan);
+        self.todo.prepare(&self.desk, &self.del, &mut plan);
         self.cleanup.prepare(&self.desk, &mut plan);
         self.scan.prepare(&self.desk, &mut plan);
         self.desk.fresh.prepare(&mut plan);
@@ -340,6 +340,8 @@ impl Send {
         if desk.workers.has_rung(plan) {
             take_results(desk);
         }
+        // A crash before this would deliver again what has just been reported: it comes before everything else.
+        cleaner::push(desk);
         self.passes.act(desk, &mut self.del, &mut self.comm);
         self.todo.act(desk, &mut self.del, plan);
         Passes::start(desk, &mut self.del, &mut self.comm);
@@ -349,6 +351,7 @@ impl Send {
         fresh::act(desk);
         fresh::flush(desk);
         settle::act(desk);
+        cleaner::push(desk);
     }
 
     /// Writes down what the next qmail-send must know.

@@ -150,6 +150,14 @@ pub(crate) fn act(desk: &mut Desk, plan: &Plan) {
     }
 }
 
+/// Sends what was asked for in this turn, without waiting for the next one.
+pub(crate) fn push(desk: &mut Desk) {
+    let cleaner = &mut desk.cleaner;
+    if cleaner.is_alive && !cleaner.waiting.is_empty() && cleaner.write().is_err() {
+        lose(desk);
+    }
+}
+
 fn lose(desk: &mut Desk) {
     desk.log
         .alert("oh no! lost qmail-clean connection! dying...");

@@ -101,10 +101,14 @@ impl Todo {
         }
     }
 
-    pub(crate) fn prepare(&mut self, desk: &Desk, plan: &mut Plan) {
+    pub(crate) fn prepare(&mut self, desk: &Desk, del: &Deliveries, plan: &mut Plan) {
         self.ticket = None;
         if desk.is_stopping {
             return;
+        }
+        if del.is_about_to_start(desk.recent) {
+            // Nothing is looked at before the spawners answer, which is news by itself.
+            return plan.wake_at(desk.recent.saturating_add(1));
         }
         if !self.news.is_empty() {
             plan.at_once();
