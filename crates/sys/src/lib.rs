@@ -26,6 +26,8 @@ pub mod signal;
 pub mod socket;
 pub mod spawn;
 pub mod time;
+#[cfg(target_os = "linux")]
+pub mod trace;
 pub mod users;
 pub mod watch;
 

@@ -1,9 +1,8 @@
-//! Kills and errors: every process at its n-th call of a kind, by strace; then a restart, a drain and a count.
+//! Kills and errors: one call of one process, by a tracer; then a restart, a drain and a count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, BufRead, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,567 +10,590 @@ use std::time::{Duration, Instant};
 
 use kit::until;
 
+use crate::shape::{self, Copies};
 use crate::sink::Sink;
-use crate::suite::{Mail, Suite, USERS, files, outlast, wait};
+use crate::story::{Kind, Need, Seen, Story, Way, faults};
+use crate::suite::{Mail, Running, Suite, Trace, USERS, files, outlast, wait};
+use crate::trace::Fault;
 
-/// Calls that change something or wait for somebody.
-const CALLS: &str = "write,writev,pwrite64,sendto,read,readv,pread64,open,openat,creat,fsync,fdatasync,syncfs,link,linkat,\
-unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,ftruncate,fchmod,fchown,clone,clone3,fork,vfork,execve,pipe,pipe2,\
-connect,socket,chdir,fchdir,wait4,waitid,flock,fcntl,poll,close,dup2,dup3,utimensat,getdents64,lseek,newfstatat,fstat,alarm";
-
-/// What ENOSPC and its like may hit. fork and exec get EAGAIN and ENOMEM too.
-const ERRORS: [&str; 9] = [
-    "ENOSPC", "EIO", "EMFILE", "ENFILE", "ENOMEM", "EDQUOT", "EROFS", "EINTR", "EACCES",
-];
-
-/// Where files end for a short write, bytes.
-const LIMITS: [u32; 24] = [
-    0, 1, 7, 33, 64, 100, 128, 200, 256, 300, 400, 512, 700, 1000, 1500, 2000, 3000, 4095, 4096,
-    4097, 8192, 16384, 20000, 24000,
-];
-
-/// Names the variable that holds one fault, as a finding says it: only that one is tried, and its trace is shown.
+/// Names the variable that holds one fault, as a finding says it: only that one is tried, and its log is shown.
 const ONE: &str = "CRASH_FAULT";
 
 /// How long one case may take to be drained after the restart.
-const DRAIN: Duration = Duration::from_secs(20);
+const DRAIN: Duration = Duration::from_secs(30);
 /// How long nothing need happen before a case counts as settled.
 const CALM: Duration = Duration::from_millis(80);
 /// How long a case may go on without a sign of the fault.
-const PATIENCE: Duration = Duration::from_secs(3);
-
-/// One way of a message, and the program on it that is hurt.
-#[derive(Clone, Copy, Debug)]
-pub struct Story {
-    /// what the table calls it
-    pub name: &'static str,
-    program: &'static str,
-    way: Way,
-    recipients: &'static [&'static str],
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// qmail-queue itself is hurt
-    Queue,
-    /// qmail-smtpd, or what it runs
-    Smtp,
-    /// qmail-inject, or what it runs
-    Inject,
-    /// somebody behind the queue
-    Behind,
-}
-
-/// The stories: each process that a message meets.
-pub const STORIES: [Story; 13] = [
-    story(
-        "queue: qmail-queue",
-        "qmail-queue",
-        Way::Queue,
-        &["alice@host.test"],
-    ),
-    story(
-        "receive: qmail-smtpd",
-        "qmail-smtpd",
-        Way::Smtp,
-        &["alice@host.test"],
-    ),
-    story(
-        "receive: qmail-queue under smtpd",
-        "qmail-queue",
-        Way::Smtp,
-        &["alice@host.test"],
-    ),
-    story(
-        "receive: qmail-inject",
-        "qmail-inject",
-        Way::Inject,
-        &["alice@host.test"],
-    ),
-    story(
-        "schedule: qmail-send",
-        "qmail-send",
-        Way::Behind,
-        &["alice@host.test", "far@elsewhere.test"],
-    ),
-    story(
-        "schedule: qmail-send, bouncing",
-        "qmail-send",
-        Way::Behind,
-        &["nobody@host.test", "alice@host.test"],
-    ),
-    story(
-        "clean: qmail-clean",
-        "qmail-clean",
-        Way::Behind,
-        &["alice@host.test"],
-    ),
-    story(
-        "deliver: qmail-lspawn",
-        "qmail-lspawn",
-        Way::Behind,
-        &["alice@host.test"],
-    ),
-    story(
-        "deliver: qmail-local",
-        "qmail-local",
-        Way::Behind,
-        &["alice@host.test"],
-    ),
-    story(
-        "forward: qmail-local",
-        "qmail-local",
-        Way::Behind,
-        &["alice-copy@host.test"],
-    ),
-    story(
-        "bounce: qmail-queue under send",
-        "qmail-queue",
-        Way::Behind,
-        &["nobody@host.test"],
-    ),
-    story(
-        "relay: qmail-rspawn",
-        "qmail-rspawn",
-        Way::Behind,
-        &["far@elsewhere.test"],
-    ),
-    story(
-        "relay: qmail-remote",
-        "qmail-remote",
-        Way::Behind,
-        &["far@elsewhere.test"],
-    ),
-];
-
-const fn story(
-    name: &'static str,
-    program: &'static str,
-    way: Way,
-    recipients: &'static [&'static str],
-) -> Story {
-    Story {
-        name,
-        program,
-        way,
-        recipients,
-    }
-}
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a session may take.
+const TALK: Duration = Duration::from_secs(10);
+/// More calls than this of one story are no work.
+const MOST_CALLS: usize = 2000;
+/// Where the other host's copies are counted.
+const SINK: &str = "sink";
 
 /// What was found, of one story.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
     /// cases in which the fault happened
     pub cases: usize,
+    /// of those, the ones at a call that changes something others can see
+    pub changes: usize,
+    /// and of those, the ones after which something was there more than once
+    pub doubling_changes: usize,
+    /// messages in them
+    pub messages: usize,
+    /// of those, acknowledged
+    pub acknowledged: usize,
     /// acknowledged and gone
     pub lost: usize,
     /// a visible part of a message
     pub torn: usize,
     /// not drained after the restart
     pub stuck: usize,
-    /// delivered more than once
+    /// cases after which something was there more than once
+    pub doubling: usize,
+    /// copies too many
     pub twice: usize,
+    /// of those, made outside the permitted window
+    pub outside: usize,
     /// came back to the sender though its recipient is there
     pub bounced: usize,
     /// not acknowledged, yet delivered: allowed
     pub kept: usize,
-    /// acknowledged in spite of the fault
-    pub acknowledged: usize,
+    /// cases that left what an earlier one had left, so that the same restart was not made again
+    pub equal: usize,
     /// findings in words
     pub findings: Vec<String>,
 }
 
-/// The place: a suite whose programs can be armed.
+/// The place: a suite, another host, and what was learnt.
 #[derive(Debug)]
-pub struct Bench {
+pub struct Bench<'a> {
     suite: Suite,
     sink: Sink,
-    arm: PathBuf,
+    out: PathBuf,
+    story: &'a Story,
+    /// what each shape became by a drain
+    futures: HashMap<String, Copies>,
     count: usize,
+    /// the service that runs beside, if the story needs it
+    service: Option<Running>,
 }
 
-/// A fault: strace's options.
-type Fault = String;
-
-impl Bench {
-    /// Makes the home with a wrapper in the place of the story's program.
+impl<'a> Bench<'a> {
+    /// Makes the home for a story.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn new(bin: &Path, story: &Story) -> io::Result<Bench> {
-        let program = story.program;
+    pub fn new(bin: &Path, story: &'a Story) -> io::Result<Bench<'a>> {
         let sink = Sink::start()?;
-        let suite = Suite::ours("kill", bin, sink.port)?;
-        let arm = suite.scratch.join("arm");
-        let real = suite.scratch.join("real");
-        fs::create_dir(&arm)?;
-        fs::set_permissions(&arm, fs::Permissions::from_mode(0o777))?;
-        fs::create_dir(&real)?;
-        let path = suite.home.join("bin").join(program);
-        let moved = real.join(program);
-        fs::rename(&path, &moved)?;
-        // The first one that comes takes the fault. No other program has a shell in front of it.
-        let script = format!(
-            "#!/bin/sh\nif [ -e {a}/{program} ] && mv {a}/{program} {a}/taken 2>/dev/null; then\n\
-             read -r options < {a}/taken\n\
-             exec $options {r} \"$@\"\nfi\nexec {r} \"$@\"\n",
-            a = arm.display(),
-            r = moved.display()
-        );
-        fs::write(&path, script)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        let mut suite = Suite::ours("kill", bin, sink.port)?;
+        if story.needs(Need::Once) {
+            suite.env.push(("QMAILREMOTE", "qmail-remote"));
+        }
+        if story.needs(Need::Exec) {
+            fs::write(suite.home.join("control/localexec"), "1\n")?;
+        }
         suite.make_queue()?;
         suite.make_mailboxes()?;
+        let service = if story.needs(Need::Service) {
+            Some(suite.serve()?)
+        } else {
+            None
+        };
+        let out = suite.scratch.join("trace");
         Ok(Bench {
             suite,
             sink,
-            arm,
+            out,
+            story,
+            futures: HashMap::new(),
             count: 0,
+            service,
         })
     }
 
-    fn disarm(&self) {
-        for file in files(&self.arm) {
-            let _ = fs::remove_file(file);
-        }
-    }
-
-    fn arm(&self, program: &str, fault: &str) -> io::Result<()> {
-        let command = if fault.starts_with("prlimit") {
-            format!("{fault}\n")
-        } else {
-            let trace = self.arm.join("trace");
-            format!("strace -D -f -q -s 0 -o {} {fault}\n", trace.display())
-        };
-        fs::write(self.arm.join(program), command)
-    }
-
     /// Nothing of an earlier case is left: no message, no litter, no memory of dead hosts.
-    fn clear(&self) -> io::Result<()> {
-        self.disarm();
+    fn clear(&mut self) -> io::Result<()> {
+        self.suite.trace = None;
+        let _ = fs::remove_file(&self.out);
         for file in files(&self.suite.queue()) {
             if !file.starts_with(self.suite.queue().join("lock")) {
                 fs::remove_file(file)?;
             }
         }
         fs::write(self.suite.queue().join("lock/tcpto"), [0; 1024])?;
+        let _ = fs::remove_file(self.suite.queue().join("lock/tcpto6"));
         for user in USERS {
             for file in files(&self.suite.maildir(user)) {
                 fs::remove_file(file)?;
             }
         }
         self.sink.take();
+        self.sink.defer(0);
+        if let Some(service) = &mut self.service
+            && !service.runs()
+        {
+            self.service = Some(self.suite.serve()?);
+        }
         Ok(())
     }
 
-    /// What strace wrote so far.
+    fn arm(&mut self, fault: &Fault) {
+        let _ = fs::remove_file(&self.out);
+        self.suite.trace = Some(Trace {
+            program: self.story.program(),
+            out: self.out.clone(),
+            role: self.story.role,
+            fault: fault.clone(),
+        });
+    }
+
+    /// What the tracer wrote so far.
     fn trace(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.arm.join("trace")).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&fs::read(&self.out).unwrap_or_default()).into_owned()
     }
 
-    /// Whether the fault was seen. A limit leaves no trace: there it is enough that the program ran.
     fn happened(&self) -> bool {
-        let trace = self.trace();
-        trace.contains("killed by SIGKILL")
-            || trace.contains("(INJECTED)")
-            || fs::read(self.arm.join("taken")).is_ok_and(|t| t.starts_with(b"prlimit"))
+        self.trace().contains("\nFIRED ")
     }
 
-    /// Gives the mail in. Whether it was acknowledged.
-    fn give(&self, way: Way, mail: &Mail) -> io::Result<bool> {
+    /// Waits until the tracer has seen the last process end. Whether the fault happened.
+    fn over(&self) -> bool {
+        let _ = until(TALK, || self.trace().contains("\nOVER").then_some(()));
+        self.happened()
+    }
+
+    fn mails(&mut self) -> Vec<Mail> {
+        (0..self.story.mails)
+            .map(|_| {
+                self.count += 1;
+                let mut mail = Mail::new("kill", self.count, self.story.recipients);
+                if self.story.needs(Need::NoSender) {
+                    mail.sender = "gone@host.test";
+                }
+                mail
+            })
+            .collect()
+    }
+
+    /// Gives the mails in, in the way of the story. Which were acknowledged.
+    fn give(&self, way: Way, mails: &[Mail]) -> io::Result<Vec<bool>> {
         match way {
-            Way::Queue | Way::Behind => Ok(self
-                .suite
-                .submit(mail)?
-                .is_some_and(|status| status.success())),
-            Way::Inject => {
-                let mut inject = self.suite.command("qmail-inject");
-                inject
-                    .args(["-fbob@host.test", "-a"])
-                    .args(&mail.recipients);
-                let (code, _) = talk(&mut inject, &mail.body)?;
-                Ok(code == Some(0))
-            }
+            Way::Queue | Way::Behind => mails
+                .iter()
+                .map(|mail| Ok(self.suite.submit(mail)?.is_some_and(|s| s.success())))
+                .collect(),
+            Way::Inject => mails.iter().map(|mail| self.inject(mail)).collect(),
+            Way::Service => std::thread::scope(|scope| {
+                let at_work: Vec<_> = mails
+                    .iter()
+                    .map(|mail| scope.spawn(|| self.inject(mail)))
+                    .collect();
+                at_work.into_iter().map(|w| w.join().unwrap()).collect()
+            }),
             Way::Smtp => {
-                let mut dialogue = b"HELO client.test\r\nMAIL FROM:<bob@host.test>\r\n".to_vec();
-                for recipient in &mail.recipients {
-                    dialogue.extend_from_slice(format!("RCPT TO:<{recipient}>\r\n").as_bytes());
-                }
-                dialogue.extend_from_slice(b"DATA\r\n");
-                for line in mail.body.split_inclusive(|b| *b == b'\n') {
-                    dialogue.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
-                    dialogue.extend_from_slice(b"\r\n");
-                }
-                dialogue.extend_from_slice(b".\r\nQUIT\r\n");
                 let mut smtpd = self.suite.command("qmail-smtpd");
                 smtpd
                     .env("RELAYCLIENT", "")
                     .env("TCPREMOTEIP", "127.0.0.1")
                     .env("TCPLOCALHOST", "host.test")
                     .env("PROTO", "TCP");
-                let (_, said) = talk(&mut smtpd, &dialogue)?;
-                let text = String::from_utf8_lossy(&said).into_owned();
-                Ok(text
-                    .lines()
-                    .any(|l| l.starts_with("250 ok ") && l.contains(" qp ")))
+                session(&mut smtpd, mails)
             }
         }
     }
 
-    /// One case: give the mail in, let the hurt process run, restart, drain.
-    fn case(&mut self, story: &Story, fault: &Fault, figures: &mut Figures) -> io::Result<()> {
-        self.clear()?;
-        self.count += 1;
-        let mail = Mail::new("kill", self.count, story.recipients);
-        let mut acknowledged = false;
-        if story.way == Way::Behind {
-            acknowledged = self.give(story.way, &mail)?;
+    fn inject(&self, mail: &Mail) -> io::Result<bool> {
+        let mut inject = self.suite.command("qmail-inject");
+        inject
+            .args([&format!("-f{}", mail.sender), "-a"])
+            .args(&mail.recipients);
+        let (code, _) = talk(&mut inject, &mail.body)?;
+        Ok(code == Some(0))
+    }
+
+    /// Lets messages wait for a second attempt, and stops qmail-send.
+    fn wait_for_later(&self) -> io::Result<()> {
+        let mut running = self.suite.start()?;
+        let queue = self.suite.queue();
+        let done = until(DRAIN, || {
+            let waits = files(&queue.join("info")).len() == self.story.mails
+                && files(&queue.join("todo")).is_empty();
+            waits.then_some(())
+        });
+        running.stop();
+        let log = running.log();
+        done.ok_or_else(|| io::Error::other(format!("nothing waits: {log}")))
+    }
+
+    /// The story with a fault. Which mails were acknowledged; nothing if the fault never happened.
+    fn play(&mut self, mails: &[Mail], fault: &Fault) -> io::Result<Option<Vec<bool>>> {
+        let way = self.story.way;
+        if self.story.needs(Need::Later) {
+            self.sink.defer(mails.len());
         }
-        self.arm(story.program, fault)?;
-        if story.way == Way::Behind {
+        let acknowledged;
+        if way == Way::Behind {
+            acknowledged = self.give(way, mails)?;
+            if self.story.needs(Need::Stopped) {
+                self.wait_for_later()?;
+            }
+            self.arm(fault);
             let mut running = self.suite.start()?;
             self.settle(&mut running);
-            let happened = self.happened();
             running.stop();
-            if !happened {
-                return Ok(());
-            }
+        } else if way == Way::Service {
+            self.arm(fault);
+            let mut service = self.suite.serve()?;
+            acknowledged = self.give(way, mails)?;
+            service.stop();
         } else {
-            acknowledged = self.give(story.way, &mail)?;
-            // strace ends after what it traces.
-            let seen = until(Duration::from_millis(300), || self.happened().then_some(()));
-            if seen.is_none() {
-                return Ok(());
-            }
+            self.arm(fault);
+            acknowledged = self.give(way, mails)?;
         }
-        let fired = self.arm.join("taken").exists();
-        if !fired {
-            return Ok(());
-        }
-        if std::env::var_os(ONE).is_some() {
-            println!("{}", self.trace());
-            let log = fs::read(self.suite.scratch.join("log")).unwrap_or_default();
-            println!("{}", String::from_utf8_lossy(&log));
-        }
-        self.disarm();
-        figures.cases += 1;
-        figures.acknowledged += usize::from(acknowledged);
-        let said = self.judge(story, &mail, acknowledged, figures);
-        if !said.is_empty() {
-            figures
-                .findings
-                .push(format!("{}: {fault}: {}", story.name, said.join("; ")));
-        }
-        Ok(())
+        let happened = self.over();
+        self.suite.trace = None;
+        Ok(happened.then_some(acknowledged))
     }
 
     /// Waits until all is done, or the fault happened and nothing moves any more.
-    fn settle(&self, running: &mut crate::suite::Running) {
+    fn settle(&self, running: &mut Running) {
         let mut last = (running.log().len(), self.trace().len());
         let mut since = Instant::now();
+        let mut pushed = Instant::now();
         let started = Instant::now();
         while running.runs() && !self.suite.is_empty() && started.elapsed() < PATIENCE {
-            std::thread::sleep(Duration::from_millis(4));
-            let now = (running.log().len(), self.trace().len());
+            std::thread::sleep(Duration::from_millis(3));
+            let log = running.log();
+            if self.story.needs(Need::Later)
+                && pushed.elapsed() > CALM
+                && log.contains("status: ")
+                && !self.happened()
+            {
+                running.push();
+                pushed = Instant::now();
+            }
+            let now = (log.len(), self.trace().len());
             if now != last {
                 last = now;
                 since = Instant::now();
             }
-            if since.elapsed() > CALM && (self.happened() || since.elapsed() > CALM * 6) {
+            if since.elapsed() > CALM && (self.happened() || since.elapsed() > CALM * 8) {
                 return;
             }
         }
     }
 
-    fn judge(
-        &self,
-        story: &Story,
-        mail: &Mail,
-        acknowledged: bool,
-        figures: &mut Figures,
-    ) -> Vec<String> {
-        let mut said = Vec::new();
-        let mut torn = false;
-        for (id, text) in self.suite.visible() {
-            if !mail.ends(&text) {
-                torn = true;
-                said.push(format!("queue entry {id} with {} bytes", text.len()));
+    /// One case: the story with the fault, restart, drain, count.
+    fn case(&mut self, fault: &Fault, figures: &mut Figures) -> io::Result<()> {
+        self.clear()?;
+        let mails = self.mails();
+        let Some(acknowledged) = self.play(&mails, fault)? else {
+            return Ok(());
+        };
+        let fired = self.trace();
+        let fired = fired.lines().find(|l| l.starts_with("FIRED")).unwrap_or("");
+        if std::env::var_os(ONE).is_some() {
+            println!("{}", self.trace());
+            for log in ["log", "service"] {
+                let log = fs::read(self.suite.scratch.join(log)).unwrap_or_default();
+                println!("{}", String::from_utf8_lossy(&log));
             }
         }
-        if let Err(why) = self.suite.drain(DRAIN) {
-            figures.stuck += 1;
-            said.push(why);
+        figures.cases += 1;
+        let is_change = fired.contains(" change ");
+        figures.changes += usize::from(is_change);
+        let doubling = figures.doubling;
+        figures.messages += mails.len();
+        figures.acknowledged += acknowledged.iter().filter(|a| **a).count();
+        let said = self.judge(&mails, &acknowledged, figures);
+        if is_change {
+            figures.doubling_changes += figures.doubling - doubling;
         }
-        let mut copies: BTreeMap<&str, usize> = BTreeMap::new();
+        if !said.is_empty() {
+            figures
+                .findings
+                .push(format!("{fired}: {}", said.join("; ")));
+        }
+        Ok(())
+    }
+
+    /// The copies at each place, and a sentence for each text that is no whole message.
+    fn copies(&self, mails: &[Mail], sink: &[Vec<u8>]) -> (Copies, Vec<String>) {
+        let mut copies = Copies::new();
+        let mut parts = Vec::new();
         let places = USERS
             .iter()
             .map(|u| (*u, self.suite.delivered(u)))
-            .chain([("sink", self.sink.take())]);
+            .chain([(SINK, sink.to_vec())]);
         for (place, texts) in places {
             for text in texts {
-                if mail.ends(&text) {
-                    *copies.entry(place).or_default() += 1;
-                } else {
-                    torn = true;
-                    said.push(format!("{} bytes at {place}", text.len()));
+                match mails.iter().position(|m| m.ends(&text)) {
+                    Some(n) => *copies.entry((n, place)).or_default() += 1,
+                    None => parts.push(format!("{} bytes at {place}", text.len())),
                 }
             }
         }
-        figures.torn += usize::from(torn);
-        let mut expected: Vec<&str> = story
-            .recipients
-            .iter()
-            .map(|r| match r.split('@').next() {
-                Some("nobody") => "bob",
-                Some("far") => "sink",
-                _ => "alice",
-            })
-            .collect();
-        expected.sort_unstable();
-        let total: usize = copies.values().sum();
-        let mut missing = Vec::new();
-        for place in &expected {
-            let count = copies.get(place).copied().unwrap_or(0);
-            if count == 0 {
-                missing.push(*place);
-            }
-            figures.twice += count.saturating_sub(1);
-            if count > 1 {
-                said.push(format!("{count} copies at {place}"));
+        (copies, parts)
+    }
+
+    fn judge(
+        &mut self,
+        mails: &[Mail],
+        acknowledged: &[bool],
+        figures: &mut Figures,
+    ) -> Vec<String> {
+        let mut said = Vec::new();
+        for (id, text) in self.suite.visible() {
+            if !mails.iter().any(|m| m.ends(&text)) {
+                said.push(format!("queue entry {id} with {} bytes", text.len()));
             }
         }
-        if !expected.contains(&"bob") && copies.contains_key("bob") {
-            figures.bounced += 1;
-            said.push("came back to the sender".to_owned());
-            missing.clear();
-        }
-        if acknowledged && !missing.is_empty() {
-            figures.lost += 1;
-            said.push(format!("acknowledged, nothing at {missing:?}"));
-        }
-        figures.kept += usize::from(!acknowledged && total > 0);
+        let mut sink = self.sink.take();
+        let (before, parts) = self.copies(mails, &sink);
+        said.extend(parts);
+        let open: Vec<bool> = mails.iter().map(|m| self.is_open(m)).collect();
+        let held: Vec<usize> = mails.iter().map(|m| self.held(m)).collect();
+        let shape = shape::of(&self.suite, mails, &before);
+        let after = if let (Some(future), true) = (self.futures.get(&shape), said.is_empty()) {
+            figures.equal += 1;
+            future.clone()
+        } else {
+            let mut stuck = false;
+            if let Err(why) = self.suite.drain(DRAIN) {
+                figures.stuck += 1;
+                stuck = true;
+                said.push(why);
+            }
+            sink.extend(self.sink.take());
+            let (after, parts) = self.copies(mails, &sink);
+            if parts.is_empty() && !stuck {
+                self.futures.insert(shape, after.clone());
+            }
+            said.extend(parts);
+            after
+        };
+        figures.torn += usize::from(said.iter().any(|s| s.contains(" bytes")));
+        self.count_copies(
+            acknowledged,
+            &(open, held),
+            &before,
+            &after,
+            figures,
+            &mut said,
+        );
         said
     }
 
-    /// What the program of a story calls, and how often one process of it does.
-    fn calls(&mut self, story: &Story) -> io::Result<Vec<(String, usize)>> {
-        self.clear()?;
-        let mail = Mail::new("look", 0, story.recipients);
-        let fault = format!("-e trace={CALLS}");
-        if story.way == Way::Behind {
-            self.give(story.way, &mail)?;
-            self.arm(story.program, &fault)?;
-            let mut running = self.suite.start()?;
-            let _ = until(DRAIN, || self.suite.is_empty().then_some(()));
-            running.stop();
-        } else {
-            self.arm(story.program, &fault)?;
-            self.give(story.way, &mail)?;
-        }
-        let _ = until(Duration::from_secs(2), || {
-            self.trace().contains("+++ exited").then_some(())
-        });
-        let mut per_process: BTreeMap<(String, String), usize> = BTreeMap::new();
-        for line in self.trace().lines() {
-            let mut words = line.split_whitespace();
-            let pid = words.next().unwrap_or_default();
-            let rest = words.next().unwrap_or_default();
-            if let Some((name, _)) = rest.split_once('(') {
-                *per_process.entry((name.into(), pid.into())).or_default() += 1;
-            }
-        }
-        let mut most: BTreeMap<String, usize> = BTreeMap::new();
-        for ((name, _), count) in per_process {
-            let entry = most.entry(name).or_default();
-            *entry = count.max(*entry);
-        }
-        if most.is_empty() {
-            return Err(io::Error::other(format!(
-                "{}: strace saw no call",
-                story.name
-            )));
-        }
-        Ok(most.into_iter().collect())
+    /// How many messages that qmail-send can see hold it.
+    fn held(&self, mail: &Mail) -> usize {
+        let all = self.suite.visible();
+        all.iter().filter(|(_, text)| mail.ends(text)).count()
     }
 
-    /// Every `stride`-th fault of a story.
+    /// Whether a recipient of it is not marked as done: what is delivered after a restart is no surprise then.
+    fn is_open(&self, mail: &Mail) -> bool {
+        let queue = self.suite.queue();
+        let texts: Vec<PathBuf> = files(&queue.join("mess"));
+        let ours = texts
+            .iter()
+            .filter(|p| fs::read(p).is_ok_and(|text| mail.ends(&text)));
+        ours.filter_map(|p| p.file_name()).any(|id| {
+            files(&queue.join("todo"))
+                .iter()
+                .any(|p| p.file_name() == Some(id))
+                || ["local", "remote", "bounce"].iter().any(|dir| {
+                    files(&queue.join(dir)).iter().any(|p| {
+                        let text = fs::read(p).unwrap_or_default();
+                        p.file_name() == Some(id)
+                            && text.split(|b| *b == 0).any(|r| {
+                                r.first() == Some(&b'T') || *dir == "bounce" && !r.is_empty()
+                            })
+                    })
+                })
+        })
+    }
+
+    fn count_copies(
+        &self,
+        acknowledged: &[bool],
+        (open, held): &(Vec<bool>, Vec<usize>),
+        before: &Copies,
+        after: &Copies,
+        figures: &mut Figures,
+        said: &mut Vec<String>,
+    ) {
+        let mut expected: BTreeMap<&str, usize> = BTreeMap::new();
+        for recipient in self.story.recipients {
+            let place = match recipient.split_once('@') {
+                Some(("nobody", _)) => "bob",
+                Some((_, "elsewhere.test")) => SINK,
+                _ => "alice",
+            };
+            *expected.entry(place).or_default() += 1;
+        }
+        let mut doubled = false;
+        for (n, acknowledged) in acknowledged.iter().enumerate() {
+            let count =
+                |copies: &Copies, place| copies.get(&(n, place)).copied().unwrap_or_default();
+            let mut missing = Vec::new();
+            for (place, wanted) in &expected {
+                let place = [USERS[0], USERS[1], SINK]
+                    .into_iter()
+                    .find(|p| p == place)
+                    .unwrap();
+                let there = count(after, place);
+                if there < *wanted {
+                    missing.push(place);
+                }
+                let more = there.saturating_sub(*wanted);
+                if more > 0 {
+                    doubled = true;
+                    figures.twice += more;
+                    // Permitted: a delivery, forward or bounce that was made and not yet marked is made once more, by the
+                    // restart. What the queue holds besides the message itself is a forward or a bounce of it.
+                    let target = if expected.contains_key("bob") {
+                        "bob"
+                    } else {
+                        "alice"
+                    };
+                    let more_held = if place == target {
+                        held[n].saturating_sub(1)
+                    } else {
+                        0
+                    };
+                    let was = count(before, place) + more_held;
+                    let permitted = was <= *wanted && more <= was && open[n];
+                    figures.outside += if permitted { 0 } else { more };
+                    let what = if permitted { "" } else { " OUTSIDE the window" };
+                    said.push(format!("message {n}: {there} copies at {place}{what}"));
+                }
+            }
+            let total: usize = USERS
+                .into_iter()
+                .chain([SINK])
+                .map(|p| count(after, p))
+                .sum();
+            if !expected.contains_key("bob") && count(after, "bob") > 0 {
+                figures.bounced += 1;
+                said.push(format!("message {n} came back to the sender"));
+                missing.clear();
+            }
+            if *acknowledged && !missing.is_empty() {
+                figures.lost += 1;
+                said.push(format!(
+                    "message {n} was acknowledged, nothing at {missing:?}"
+                ));
+            }
+            figures.kept += usize::from(!acknowledged && total > 0);
+        }
+        figures.doubling += usize::from(doubled);
+    }
+
+    /// What the processes of the story call.
+    fn look(&mut self) -> io::Result<Vec<Seen>> {
+        self.clear()?;
+        let mails = self.mails();
+        self.play(&mails, &Fault::look())?;
+        let seen: Vec<Seen> = self
+            .trace()
+            .lines()
+            .filter_map(|line| {
+                let mut words = line.strip_prefix("CALL ")?.split(' ');
+                let call = words.next()?.to_owned();
+                Some((call, words.nth(1)? == "file"))
+            })
+            .collect();
+        if std::env::var_os(ONE).is_some() {
+            println!("{}", self.trace());
+        }
+        if seen.len() > MOST_CALLS {
+            let text = format!("{} runs in circles: {} calls", self.story.role, seen.len());
+            return Err(io::Error::other(text));
+        }
+        if seen.is_empty() {
+            let log = fs::read(self.suite.scratch.join("log")).unwrap_or_default();
+            return Err(io::Error::other(format!(
+                "{}: {} was not seen: {} {}",
+                self.story.name,
+                self.story.role,
+                self.trace(),
+                String::from_utf8_lossy(&log),
+            )));
+        }
+        Ok(seen)
+    }
+
+    /// Every `stride`-th fault of a kind.
     ///
     /// # Errors
     /// The harness itself failed.
-    pub fn run(&mut self, story: &Story, kind: Kind, stride: usize) -> io::Result<Figures> {
+    pub fn run(&mut self, kind: Kind, stride: usize) -> io::Result<Figures> {
         let mut figures = Figures::default();
-        let mut faults = Vec::new();
-        if kind == Kind::Short {
-            // Each size of message meets each limit: five sizes.
-            faults.extend(
-                LIMITS
-                    .iter()
-                    .flat_map(|n| vec![format!("prlimit --fsize={n}"); 5]),
-            );
-        }
-        let calls = if kind == Kind::Short {
-            Vec::new()
-        } else {
-            self.calls(story)?
-        };
-        for (call, count) in calls {
-            // The first exec is strace's own.
-            let first = if call == "execve" { 2 } else { 1 };
-            for n in first..=count {
-                let what = format!("-e trace={call} -e inject={call}");
-                match kind {
-                    // strace gives no signal at a stop of its filter, so that all calls stop here: slower.
-                    Kind::Kills => faults.push(format!("{what}:signal=KILL:when={n}")),
-                    Kind::Short => {}
-                    Kind::Errors => {
-                        for error in errors(&call) {
-                            faults.push(format!("--seccomp-bpf {what}:error={error}:when={n}"));
-                        }
-                    }
-                }
-            }
-        }
+        let seen = self.look()?;
+        let mut all = faults(kind, &seen);
         if let Ok(one) = std::env::var(ONE) {
-            faults = vec![one];
+            all = vec![Fault::read(&one).ok_or_else(|| io::Error::other("no such fault"))?];
         }
-        for fault in faults
-            .iter()
-            .skip(story.name.len() % stride.min(faults.len()).max(1))
-            .step_by(stride)
-        {
-            self.case(story, fault, &mut figures)?;
+        let first = self.story.name.len() % stride.min(all.len()).max(1);
+        for fault in all.iter().skip(first).step_by(stride) {
+            self.case(fault, &mut figures)?;
         }
         Ok(figures)
     }
 }
 
-/// Kills, errors or short writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// SIGKILL in place of the call
-    Kills,
-    /// the call fails
-    Errors,
-    /// a file takes no more than so many bytes: a short write, then an error
-    Short,
-}
-
-impl Kind {
-    /// All of them, with the word for each.
-    pub const ALL: [(Kind, &'static str); 3] = [
-        (Kind::Kills, "kills"),
-        (Kind::Errors, "errors"),
-        (Kind::Short, "short"),
-    ];
-}
-
-fn errors(call: &str) -> Vec<&'static str> {
-    match call {
-        "clone" | "clone3" | "fork" | "vfork" | "execve" => {
-            vec!["EAGAIN", "ENOMEM", "EIO", "EMFILE", "EACCES"]
+/// One session with all mails, step by step. Which were acknowledged.
+fn session(smtpd: &mut Command, mails: &[Mail]) -> io::Result<Vec<bool>> {
+    let mut child = smtpd
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()?;
+    let group = child.id();
+    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(io::Error::other("no pipes"));
+    };
+    let waiter = std::thread::spawn(move || {
+        let end = wait(&mut child, TALK);
+        // Whoever of the group is left holds the pipes open.
+        outlast(group);
+        end
+    });
+    let mut replies = io::BufReader::new(stdout).lines();
+    let mut reply = move || replies.next().and_then(Result::ok).unwrap_or_default();
+    let mut ask = |text: &[u8]| {
+        // One that is gone gives no reply.
+        let _ = stdin.write_all(text);
+        reply()
+    };
+    ask(b"");
+    ask(b"HELO client.test\r\n");
+    let mut acknowledged = Vec::new();
+    for mail in mails {
+        ask(format!("MAIL FROM:<{}>\r\n", mail.sender).as_bytes());
+        for recipient in &mail.recipients {
+            ask(format!("RCPT TO:<{recipient}>\r\n").as_bytes());
         }
-        _ => ERRORS.to_vec(),
+        let go = ask(b"DATA\r\n").starts_with("354");
+        let mut text = Vec::new();
+        for line in mail.body.split_inclusive(|b| *b == b'\n') {
+            text.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
+            text.extend_from_slice(b"\r\n");
+        }
+        text.extend_from_slice(b".\r\n");
+        let end = if go { ask(&text) } else { String::new() };
+        acknowledged.push(end.starts_with("250 ok ") && end.contains(" qp "));
     }
+    ask(b"QUIT\r\n");
+    drop(stdin);
+    waiter
+        .join()
+        .map_err(|_| io::Error::other("the waiter ended"))??;
+    Ok(acknowledged)
 }
 
 /// Runs a program with an input; its exit code and what it said on descriptor 1.
@@ -597,7 +619,7 @@ fn talk(command: &mut Command, input: &[u8]) -> io::Result<(Option<i32>, Vec<u8>
         }
         said
     });
-    let status = wait(&mut child, Duration::from_secs(10))?;
+    let status = wait(&mut child, TALK)?;
     let _ = writer.join();
     let said = reader.join().unwrap_or_default();
     outlast(child.id());

@@ -25,9 +25,12 @@ pub mod disk;
 pub mod fuse;
 pub mod kill;
 pub mod report;
+pub mod shape;
 pub mod sink;
 pub mod store;
+pub mod story;
 pub mod suite;
+pub mod trace;
 pub mod whole;
 
 use std::io;
@@ -50,6 +53,8 @@ pub fn run() -> ExitCode {
         ["cut", kind, layout, whose, rounds, states, bin] => {
             cut_job(kind, layout, whose, rounds, states, Path::new(bin))
         }
+        ["trace", words @ ..] => return ended(trace::become_traced(words)),
+        ["tracer", out, role, fault, of] => return ended(trace::run(out, role, fault, of)),
         ["hurt", kind, story, stride, bin] => hurt_job(kind, story, stride, Path::new(bin)),
         _ => {
             eprintln!("{USAGE}");
@@ -63,6 +68,16 @@ pub fn run() -> ExitCode {
         }
         Err(e) => {
             eprintln!("crash: fatal: {}: {e}", words.join(" "));
+            ExitCode::from(111)
+        }
+    }
+}
+
+fn ended(result: io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("crash: fatal: {e}");
             ExitCode::from(111)
         }
     }
@@ -124,25 +139,31 @@ fn cut_job(
     Ok(row)
 }
 
-fn hurt_job(kind: &str, story: &str, stride: &str, bin: &Path) -> io::Result<Row> {
-    let story = kill::STORIES
+fn hurt_job(kind: &str, name: &str, stride: &str, bin: &Path) -> io::Result<Row> {
+    let story = story::STORIES
         .iter()
-        .find(|s| s.name == story)
+        .find(|s| s.name == name)
         .ok_or_else(|| io::Error::other("no such story"))?;
-    let (way, word) = kill::Kind::ALL
+    let (way, word) = story::Kind::ALL
         .into_iter()
         .find(|(_, word)| *word == kind)
         .ok_or_else(|| io::Error::other("no such kind"))?;
-    let found = kill::Bench::new(bin, story)?.run(story, way, number(stride)?)?;
+    let found = kill::Bench::new(bin, story)?.run(way, number(stride)?)?;
     let mut row = Row::new(word, story.name)
         .with("cases", found.cases)
+        .with("changes", found.changes)
         .with("lost", found.lost)
         .with("torn", found.torn)
         .with("stuck", found.stuck)
+        .with("doubling", found.doubling)
+        .with("doubling-changes", found.doubling_changes)
         .with("twice", found.twice)
+        .with("outside", found.outside)
         .with("bounced", found.bounced)
         .with("kept", found.kept)
-        .with("acknowledged", found.acknowledged);
+        .with("messages", found.messages)
+        .with("acknowledged", found.acknowledged)
+        .with("equal", found.equal);
     row.findings = found.findings;
     Ok(row)
 }

@@ -93,21 +93,22 @@ impl Row {
 pub fn table(title: &str, rows: &[&Row], columns: &[&str]) -> String {
     let wide = rows.iter().map(|r| r.name.len()).max().unwrap_or(0).max(5);
     let mut out = format!("\n{title:wide$}");
+    let width = |column: &str| column.len().max(6);
     for column in columns {
-        out += &format!("  {column:>12}");
+        out += &format!("  {column:>0$}", width(column));
     }
     out += "\n";
     for row in rows {
         out += &format!("{:wide$}", row.name);
         for column in columns {
-            out += &format!("  {:>12}", row.number(column));
+            out += &format!("  {:>1$}", row.number(column), width(column));
         }
         out += "\n";
     }
     out += &format!("{:wide$}", "total");
     for column in columns {
         let sum: usize = rows.iter().map(|r| r.number(column)).sum();
-        out += &format!("  {sum:>12}");
+        out += &format!("  {sum:>0$}", width(column));
     }
     out + "\n"
 }

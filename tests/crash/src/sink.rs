@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -12,6 +13,8 @@ pub struct Sink {
     /// its port on 127.0.0.1
     pub port: u16,
     received: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// recipients that will be told to come later
+    later: Arc<AtomicUsize>,
 }
 
 impl Sink {
@@ -24,20 +27,28 @@ impl Sink {
         let sink = Sink {
             port: listener.local_addr()?.port(),
             received: Arc::default(),
+            later: Arc::default(),
         };
         let received = sink.received.clone();
+        let later = sink.later.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let received = received.clone();
-                thread::spawn(move || serve(&stream, &received));
+                let later = later.clone();
+                thread::spawn(move || serve(&stream, &received, &later));
             }
         });
         Ok(sink)
     }
 
-    /// What arrived since the last call.
+    /// What arrived since the last call: a copy for each recipient.
     pub fn take(&self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.received.lock().unwrap())
+    }
+
+    /// The next so many recipients are told to come later.
+    pub fn defer(&self, count: usize) {
+        self.later.store(count, Ordering::SeqCst);
     }
 
     /// How many messages wait for `take`.
@@ -46,7 +57,7 @@ impl Sink {
     }
 }
 
-fn serve(stream: &TcpStream, received: &Mutex<Vec<Vec<u8>>>) -> Option<()> {
+fn serve(stream: &TcpStream, received: &Mutex<Vec<Vec<u8>>>, later: &AtomicUsize) -> Option<()> {
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .ok()?;
@@ -58,6 +69,7 @@ fn serve(stream: &TcpStream, received: &Mutex<Vec<Vec<u8>>>) -> Option<()> {
         Some(line.strip_suffix(b"\r\n")?.to_vec())
     };
     let mut say = |text: &str| writer.write_all(format!("{text}\r\n").as_bytes()).ok();
+    let mut recipients = 0;
     say("220 sink.test ESMTP")?;
     loop {
         let line = line_of()?;
@@ -74,7 +86,23 @@ fn serve(stream: &TcpStream, received: &Mutex<Vec<Vec<u8>>>) -> Option<()> {
                     message.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
                     message.push(b'\n');
                 }
-                received.lock().ok()?.push(message);
+                let copies = std::iter::repeat_n(message, recipients);
+                received.lock().ok()?.extend(copies);
+                say("250 ok")?;
+            }
+            b"RCPT"
+                if later
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+                    .is_ok() =>
+            {
+                say("451 later")?;
+            }
+            b"RCPT" => {
+                recipients += 1;
+                say("250 ok")?;
+            }
+            b"MAIL" | b"RSET" => {
+                recipients = 0;
                 say("250 ok")?;
             }
             b"QUIT" => return say("221 bye"),

@@ -12,6 +12,7 @@ use kit::{Scratch, until};
 use sys::signal::Signal;
 
 use crate::disk::quiet;
+use crate::trace::{self, Fault};
 
 /// An id without an account's rights: runs ours, owns the mailboxes.
 const NOBODY: u32 = 65_534;
@@ -39,7 +40,24 @@ pub struct Suite {
     pub reference: bool,
     /// who runs the programs
     pub ids: (u32, u32),
+    /// the program that runs under a tracer, if any
+    pub trace: Option<Trace>,
+    /// more for the environment of all programs
+    pub env: Vec<(&'static str, &'static str)>,
     port: u16,
+}
+
+/// Which program is traced, and what happens to whom.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// the program that the harness starts
+    pub program: &'static str,
+    /// where the tracer writes
+    pub out: PathBuf,
+    /// the processes that are meant, see `trace`
+    pub role: &'static str,
+    /// what happens to one of them
+    pub fault: Fault,
 }
 
 /// One message of the workload.
@@ -47,8 +65,10 @@ pub struct Suite {
 pub struct Mail {
     /// its text, without what the programs put in front
     pub body: Vec<u8>,
-    /// where it goes; the sender is always bob
+    /// where it goes
     pub recipients: Vec<String>,
+    /// where it comes from
+    pub sender: &'static str,
 }
 
 impl Mail {
@@ -67,6 +87,7 @@ impl Mail {
         Mail {
             body,
             recipients: recipients.iter().map(|r| (*r).to_owned()).collect(),
+            sender: "bob@host.test",
         }
     }
 
@@ -79,7 +100,7 @@ impl Mail {
     }
 
     fn envelope(&self) -> Vec<u8> {
-        let mut envelope = b"Fbob@host.test\0".to_vec();
+        let mut envelope = format!("F{}\0", self.sender).into_bytes();
         for recipient in &self.recipients {
             envelope.extend_from_slice(format!("T{recipient}\0").as_bytes());
         }
@@ -156,6 +177,8 @@ impl Suite {
             home,
             reference: false,
             ids,
+            trace: None,
+            env: Vec::new(),
             port,
         };
         suite.furnish()?;
@@ -194,6 +217,8 @@ impl Suite {
             home: home.to_owned(),
             reference: true,
             ids: (0, 0),
+            trace: None,
+            env: Vec::new(),
             port: 0,
         };
         suite.furnish()?;
@@ -202,11 +227,17 @@ impl Suite {
 
     /// Control files, users, and the links to the places where queue and mail will be.
     fn furnish(&self) -> io::Result<()> {
-        for dir in ["control", "alias", "users"] {
+        for dir in ["control", "alias", "users", "run/queue"] {
             fs::create_dir_all(self.home.join(dir))?;
         }
         for name in ["me", "locals", "rcpthosts", "defaultdomain", "plusdomain"] {
             fs::write(self.home.join("control").join(name), "host.test\n")?;
+        }
+        for (name, text) in [
+            ("doublebounceto", "bob\n"),
+            ("doublebouncehost", "host.test\n"),
+        ] {
+            fs::write(self.home.join("control").join(name), text)?;
         }
         let route = format!("elsewhere.test:127.0.0.1:{}\n", self.port);
         fs::write(self.home.join("control/smtproutes"), route)?;
@@ -287,16 +318,51 @@ impl Suite {
 
     /// One of the programs.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.home.join("bin").join(program));
+        let path = self.home.join("bin").join(program);
+        let ids = (!self.reference && sys::ids::euid() == 0).then_some(self.ids);
+        let traced = self.trace.as_ref().filter(|t| t.program == program);
+        let mut command = match traced {
+            Some(t) => trace::command(&path, ids, &t.out, t.role, &t.fault),
+            None => Command::new(path),
+        };
         command
             .env_clear()
             .env("PATH", format!("{}/bin:/usr/bin:/bin", self.home.display()))
             .env("QMAILHOME", &self.home)
+            .envs(self.env.iter().copied())
             .current_dir(&self.home);
-        if !self.reference && sys::ids::euid() == 0 {
-            command.uid(self.ids.0).gid(self.ids.1);
+        if let (Some((uid, gid)), None) = (ids, traced) {
+            command.uid(uid).gid(gid);
         }
         command
+    }
+
+    /// Starts the queue service and waits until it listens. Its socket is there then.
+    ///
+    /// # Errors
+    /// It cannot be started, or ended at once.
+    pub fn serve(&self) -> io::Result<Running> {
+        let log = self.scratch.join("service");
+        let file = fs::File::create(&log)?;
+        let socket = self.home.join("run/queue/socket");
+        let _ = fs::remove_file(&socket);
+        let child = self
+            .command("qmail-queued")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .process_group(0)
+            .spawn()?;
+        let mut running = Running {
+            child,
+            log,
+            gone: false,
+        };
+        // Under a tracer it may die before.
+        let _ = until(SUBMIT_LIMIT, || {
+            (socket.exists() || !running.runs()).then_some(())
+        });
+        Ok(running)
     }
 
     /// Gives a message to qmail-queue. `None`: it did not end in time.
