@@ -329,7 +329,7 @@ fn report(end: End, output: &[u8]) -> Bytes {
 }
 
 /// The first part that begins with K, Z or D decides. None: the program did not say, which is a failure; unless its
-/// output was too long to be kept whole.
+/// output is not whole: too long to be kept, or cut off.
 fn message_verdict(output: &[u8]) -> Verdict {
     let mut parts: Vec<&[u8]> = output.split(|&b| b == 0).collect();
     parts.pop();
@@ -341,7 +341,7 @@ fn message_verdict(output: &[u8]) -> Verdict {
             _ => {}
         }
     }
-    if output.len() >= OUTPUT_LIMIT {
+    if output.len() >= OUTPUT_LIMIT || output.last() != Some(&0) {
         Verdict::Deferred
     } else {
         Verdict::Failed
@@ -382,13 +382,13 @@ mod tests {
     }
 
     #[test]
-    fn half_reports_are_read_as_the_original_does() {
+    fn half_reports_are_read_as_the_original_does_but_no_cut_off_one_is_a_failure() {
         assert_eq!(said(b""), "Zqmail-remote produced no output.\n");
         assert_eq!(said(b"Kok\n\0"), "Kok\n");
         assert_eq!(said(b"Zno\n\0"), "Zno\n");
         assert_eq!(said(b"rx\0"), "Dx");
-        assert_eq!(said(b"rx"), "D");
-        assert_eq!(said(b"rx\0Kno end"), "Dxno end");
+        assert_eq!(said(b"rx"), "Z");
+        assert_eq!(said(b"rx\0Kno end"), "Zxno end");
         assert_eq!(said(b"rx\0junk\0Kend\0"), "Kx");
         assert_eq!(said(b"\0K\0"), "KK");
     }

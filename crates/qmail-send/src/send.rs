@@ -243,6 +243,8 @@ impl Send {
         }
         del.log_status(&mut desk);
         del.ask(&mut comm, recent);
+        del.wait_for_clean(recent);
+        desk.cleaner.ask(recent);
         Send {
             comm,
             del,
@@ -337,6 +339,9 @@ impl Send {
         self.del.act(desk, &mut self.comm, plan);
         fresh::decide_closed(desk);
         cleaner::act(desk, plan);
+        if desk.cleaner.has_answered() {
+            self.del.clean_is_there();
+        }
         if desk.workers.has_rung(plan) {
             take_results(desk);
         }

@@ -33,7 +33,9 @@ pub(crate) struct Cleaner {
     from: OwnedFd,
     is_alive: bool,
     waiting: Bytes,
-    asked: VecDeque<(Request, MessageId)>,
+    /// `None`: whether it is there
+    asked: VecDeque<Option<(Request, MessageId)>>,
+    has_answered: bool,
     /// when it was last heard of, or first asked
     heard: i64,
     tickets: (Option<Ticket>, Option<Ticket>),
@@ -50,6 +52,7 @@ impl Cleaner {
             is_alive: true,
             waiting: Bytes::new(),
             asked: VecDeque::new(),
+            has_answered: false,
             heard: 0,
             tickets: (None, None),
         })
@@ -60,9 +63,23 @@ impl Cleaner {
         self.is_alive
     }
 
+    /// Asks for a sign of life. Before that nothing should be delivered: it could not be marked as done, and every start
+    /// would deliver it again.
+    pub(crate) fn ask(&mut self, now: i64) {
+        self.heard = now;
+        self.asked.push_back(None);
+        // No message has this number.
+        self.waiting.extend_from_slice(b"foop/0\0");
+    }
+
+    /// Whether it has answered anything yet.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.has_answered
+    }
+
     /// Whether it has been asked for the envelope of this message.
     pub(crate) fn is_asked(&self, id: MessageId) -> bool {
-        self.asked.contains(&(Request::Todo, id))
+        self.asked.contains(&Some((Request::Todo, id)))
     }
 
     /// Whether nothing is asked for.
@@ -115,7 +132,7 @@ pub(crate) fn remove(desk: &mut Desk, request: Request, id: MessageId) {
     if desk.cleaner.asked.is_empty() {
         desk.cleaner.heard = desk.recent;
     }
-    desk.cleaner.asked.push_back((request, id));
+    desk.cleaner.asked.push_back(Some((request, id)));
     desk.cleaner.waiting.extend_from_slice(name.as_bytes());
     desk.cleaner.waiting.push(0);
 }
@@ -170,8 +187,9 @@ fn lose(desk: &mut Desk) {
 /// One answer.
 fn heed(desk: &mut Desk, answer: u8) {
     desk.cleaner.heard = desk.recent;
+    desk.cleaner.has_answered = true;
     // An answer that nobody asked for means nothing.
-    let Some((request, id)) = desk.cleaner.asked.pop_front() else {
+    let Some((request, id)) = desk.cleaner.asked.pop_front().flatten() else {
         return;
     };
     let is_done = answer == b'+';

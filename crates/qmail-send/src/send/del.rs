@@ -90,6 +90,8 @@ impl Side {
 #[derive(Debug)]
 pub(crate) struct Deliveries {
     sides: Pair<Side>,
+    /// when qmail-clean was asked whether it is there; nothing starts before it has answered
+    clean_asked: Option<i64>,
     next_number: u64,
 }
 
@@ -113,8 +115,19 @@ impl Deliveries {
         });
         Deliveries {
             sides,
+            clean_asked: None,
             next_number: 1,
         }
+    }
+
+    /// Starts nothing until `clean_is_there`.
+    pub(crate) fn wait_for_clean(&mut self, now: i64) {
+        self.clean_asked = Some(now);
+    }
+
+    /// qmail-clean has answered.
+    pub(crate) fn clean_is_there(&mut self) {
+        self.clean_asked = None;
     }
 
     /// Asks the spawners whether they speak the extended protocol. Nothing starts before they have answered.
@@ -152,10 +165,12 @@ impl Deliveries {
         self.sides.of(channel).places.len()
     }
 
-    /// Whether the spawners have just been asked, so that deliveries will be possible at any moment.
+    /// Whether the spawners or qmail-clean have just been asked, so that deliveries will be possible at any moment.
     pub(crate) fn is_about_to_start(&self, now: i64) -> bool {
-        BOTH.iter()
-            .any(|&c| matches!(self.sides.of(c).speech, Speech::Asked(when) if now <= when))
+        self.clean_asked.is_some_and(|when| now <= when)
+            || BOTH
+                .iter()
+                .any(|&c| matches!(self.sides.of(c).speech, Speech::Asked(when) if now <= when))
     }
 
     /// Whether several recipients can go in one delivery.
@@ -166,7 +181,8 @@ impl Deliveries {
     /// Whether one more delivery may start.
     pub(crate) fn is_available(&self, channel: Channel, comm: &Comm) -> bool {
         let side = self.sides.of(channel);
-        side.from.is_some()
+        self.clean_asked.is_none()
+            && side.from.is_some()
             && !matches!(side.speech, Speech::Asked(_))
             && !side.free.is_empty()
             && comm.can_write(channel)
