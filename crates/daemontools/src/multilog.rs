@@ -12,6 +12,7 @@ mod restart;
 mod rotate;
 mod script;
 mod status;
+mod unsafe_files;
 
 use base::{Bytes, Call, Die};
 use sys::Dir;
@@ -26,7 +27,9 @@ use crate::multilog::script::Script;
 /// are its arguments.
 pub fn promises(words: &[Bytes]) -> Promises {
     let logs = words.iter().filter(|word| script::is_directory(word));
-    logs.fold(Promises::new(), |all, log| all.path(log, Access::Make))
+    logs.fold(Promises::new().with_threads(), |all, log| {
+        all.path(log, Access::Make)
+    })
 }
 
 const NAME: &str = "multilog";
@@ -48,6 +51,8 @@ pub fn run(call: &Call) -> Result<(), Die> {
     // A processor must be free to do its work, and would inherit every wall.
     if !script.has_processor() {
         promises(&call.args).enforce();
+        // Where the system was too short of something to keep a log within the walls, another start may do better.
+        script.reach()?;
     }
     let mut lines = Lines::new(script);
 

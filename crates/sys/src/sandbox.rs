@@ -134,8 +134,7 @@ impl Promises {
         self
     }
 
-    /// A service that makes threads later on and holds many descriptors: their limits stay as they are. Where system
-    /// calls are filtered, no thread can be made: only for `Walls::Landlock`.
+    /// A service that makes threads later on and holds many descriptors: their limits stay as they are.
     #[must_use]
     pub fn with_threads(mut self) -> Promises {
         self.threads = true;

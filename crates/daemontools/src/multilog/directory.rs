@@ -3,6 +3,7 @@
 use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
 use base::{Bytes, Die};
 use sys::Dir;
@@ -11,6 +12,7 @@ use crate::filter::newline;
 use crate::multilog::pause::{self, insist};
 use crate::multilog::restart;
 use crate::multilog::script::Manner;
+use crate::multilog::unsafe_files::UnsafeFiles;
 
 /// Bytes before the full size at which a line end ends the file.
 const MARGIN: u64 = 2000;
@@ -29,13 +31,15 @@ pub(crate) const SAFE: u32 = 0o744;
 pub(crate) struct Directory {
     /// as the script names it
     pub(crate) name: Bytes,
-    pub(crate) dir: Dir,
+    pub(crate) dir: Arc<Dir>,
     pub(crate) current: File,
     /// bytes in `current`
     pub(crate) bytes: u64,
     pub(crate) manner: Manner,
     /// whether the line at hand goes here
     pub(crate) selected: bool,
+    /// full files that are not on the disk yet
+    pub(crate) on_their_way: UnsafeFiles,
     buffer: Bytes,
     room: usize,
     _lock: File,
@@ -63,9 +67,10 @@ impl Directory {
         let room = BUFFERS.checked_div(logs).unwrap_or(BUFFERS).max(LEAST);
         Ok(Directory {
             name: name.to_vec(),
-            dir,
+            dir: Arc::new(dir),
             current,
             bytes,
+            on_their_way: UnsafeFiles::new(manner.size, manner.number),
             manner,
             selected: false,
             buffer: Bytes::with_capacity(room),
@@ -103,10 +108,11 @@ impl Directory {
         }
     }
 
-    /// Makes `current` safe and says so by its mode.
+    /// Makes `current` safe and says so by its mode, and waits until the older files are safe.
     pub(crate) fn close(&mut self) {
         self.flush();
         self.sync();
+        self.on_their_way.settle();
         insist(
             || self.about(b"set mode of ", b"/current"),
             || self.current.set_permissions(Permissions::from_mode(SAFE)),

@@ -1,6 +1,6 @@
 //! A full file: made safe, run through the processor, named by its time; and the oldest goes.
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
@@ -20,9 +20,66 @@ use crate::multilog::pause::{self, insist};
 const LABEL: usize = 25;
 
 impl Directory {
-    /// Begins a new `current`. At every moment a crash leaves either a whole and safe old file, or one that the next
-    /// start puts aside as unsafe.
+    /// Begins a new `current`. At every moment a crash leaves either a whole and safe old file, or one that is called
+    /// unsafe: by its own name or by the next start.
     pub(crate) fn rotate(&mut self) {
+        if self.manner.processor.is_some() {
+            self.rotate_and_process();
+        } else {
+            self.rotate_and_go_on();
+        }
+    }
+
+    /// The old file gets its name at once, with the ending of an unsafe one; it becomes safe while lines go on.
+    fn rotate_and_go_on(&mut self) {
+        self.on_their_way.make_room();
+        let moment = self.name_by_moment();
+        insist(
+            || self.about(b"remove ", b"/current"),
+            || gone(self.dir.unlink(b"current")),
+        );
+        let full = self.begin();
+        self.on_their_way.add(full, &self.dir, &self.name, moment);
+        remove_oldest(&self.dir, &self.name, self.manner.number);
+    }
+
+    /// Links `current` to the name of this moment as an unsafe file, and returns that name without its ending.
+    fn name_by_moment(&self) -> Bytes {
+        loop {
+            // Every try is made under the name of its own moment.
+            let moment = Tai64N::now().label().to_vec();
+            let [new, safe] = [b".u", b".s"].map(|ending| [moment.as_slice(), ending].concat());
+            // A clock that was set back may come to the same moment again. A name that is there is never replaced.
+            if self.dir.stat(&safe).is_ok() {
+                continue;
+            }
+            match self.dir.link(b"current", &self.dir, &new) {
+                Ok(()) => return moment,
+                Err(e) => pause::unable(
+                    &self.about(b"link to ", &[b"/", new.as_slice()].concat()),
+                    &e,
+                ),
+            }
+        }
+    }
+
+    /// Makes a new `current` and returns the old one.
+    fn begin(&mut self) -> File {
+        let new = insist(
+            || self.about(b"create ", b"/current"),
+            || self.dir.open_append_now(b"current", LIVE),
+        );
+        let old = std::mem::replace(&mut self.current, new);
+        self.bytes = 0;
+        insist(
+            || self.about(b"set mode of ", b"/current"),
+            || self.current.set_permissions(Permissions::from_mode(LIVE)),
+        );
+        old
+    }
+
+    /// The processor works on a safe file, and lines wait for it.
+    fn rotate_and_process(&mut self) {
         self.sync();
         let name = self.name.clone();
         insist(
@@ -35,27 +92,19 @@ impl Directory {
             },
             || self.dir.rename(b"current", &self.dir, b"previous"),
         );
-        self.current = insist(
-            || self.about(b"create ", b"/current"),
-            || self.dir.open_append_now(b"current", LIVE),
-        );
-        self.bytes = 0;
-        insist(
-            || self.about(b"set mode of ", b"/current"),
-            || self.current.set_permissions(Permissions::from_mode(LIVE)),
-        );
+        self.begin();
         insist(
             || self.about(b"set mode of ", b"/previous"),
             || self.dir.set_mode(b"previous", SAFE),
         );
-
-        let finished: &[u8] = if self.manner.processor.is_some() {
-            self.process();
-            b"processed"
-        } else {
-            b"previous"
-        };
-        put_aside(&self.dir, &self.name, self.manner.number, finished, b's');
+        self.process();
+        put_aside(
+            &self.dir,
+            &self.name,
+            self.manner.number,
+            b"processed",
+            b's',
+        );
     }
 
     /// Runs the processor until it succeeds, then replaces `previous` by what it wrote.
@@ -157,14 +206,24 @@ pub(crate) fn put_aside(dir: &Dir, name: &[u8], number: usize, file: &[u8], code
         }
     }
     insist(|| about(b"remove ", file), || dir.unlink(file));
+    remove_oldest(dir, name, number);
+}
+
+/// Removes the oldest files while there are `number` of them.
+fn remove_oldest(dir: &Dir, name: &[u8], number: usize) {
     while let Some(oldest) = insist(|| [b"read ", name].concat(), || surplus(dir, number)) {
         insist(
-            || about(b"remove ", &oldest),
-            || match dir.unlink(&oldest) {
-                Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
-                _ => Ok(()),
-            },
+            || [b"remove ", name, b"/", &oldest].concat(),
+            || gone(dir.unlink(&oldest)),
         );
+    }
+}
+
+/// A name that somebody else has removed is gone, too.
+pub(crate) fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 

@@ -84,6 +84,18 @@ impl Script {
         Ok(Script { stamped, actions })
     }
 
+    /// Finds out whether every log can still be reached.
+    pub(crate) fn reach(&self) -> Result<(), Die> {
+        for action in &self.actions {
+            if let Action::Log(log) = action {
+                log.dir.open_read(b"current").map_err(|e| {
+                    Die::unable([b"open ", log.name.as_slice(), b"/current"].concat(), &e)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a log has a processor.
     pub(crate) fn has_processor(&self) -> bool {
         let processed =

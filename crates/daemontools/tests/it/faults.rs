@@ -10,7 +10,7 @@ use kit::{Run, Scratch};
 use sys::process::End;
 use sys::signal::Signal;
 
-use crate::multilog::{files, numbered};
+use crate::multilog::{files, names, numbered};
 use crate::{Fed, ours, path};
 
 const STRACE: &str = "/usr/bin/strace";
@@ -30,8 +30,14 @@ const CALLS: [&str; 11] = [
     "pwrite64",
 ];
 
-/// A script with everything: rotation, a processor, a status file.
-const SCRIPT: [&str; 5] = ["s4096", "n1000", "!cat", "=status", "./log"];
+/// A script and whether its threads are traced too: then every thread counts its calls for itself, and each has a
+/// trace of its own.
+type Traced<'a> = (&'a [&'a str], bool);
+
+/// A script with everything: rotation, a processor, a status file. Programs that it starts are not traced.
+const PROCESSED: Traced = (&["s4096", "n1000", "!cat", "=status", "./log"], false);
+/// Full files become safe in threads.
+const PLAIN: Traced = (&["s4096", "n1000", "./log"], true);
 
 fn input() -> String {
     numbered(0, 90)
@@ -58,14 +64,14 @@ fn can_trace(test: &str) -> bool {
 }
 
 /// multilog under strace with one fault.
-fn traced(here: &Scratch, fault: &[&str]) -> Run {
-    here.write("input", input());
-    let mut shell = format!("exec {STRACE} -qq -o trace -e signal=none");
-    for word in fault {
-        shell.push_str(&format!(" -e {word}"));
+fn traced(here: &Scratch, (script, threads): Traced, fault: &str) -> Run {
+    if !here.join("input").exists() {
+        here.write("input", input());
     }
+    let how = if threads { "-ff" } else { "" };
+    let mut shell = format!("exec {STRACE} {how} -qq -o trace -e signal=none -e {fault}");
     shell.push_str(&format!(" {}", kit::program("multilog").display()));
-    for word in SCRIPT {
+    for word in script {
         shell.push_str(&format!(" '{word}'"));
     }
     Run::new("/bin/sh")
@@ -74,35 +80,53 @@ fn traced(here: &Scratch, fault: &[&str]) -> Run {
         .dir(here.path())
 }
 
-/// How often each of the calls comes in a run without trouble.
-fn counts() -> BTreeMap<&'static str, usize> {
-    let here = Scratch::new("counts");
-    let done = traced(
-        &here,
-        &[&format!(
-            "trace={}",
-            CALLS.map(|c| format!("?{c}")).join(",")
-        )],
-    )
-    .output();
-    assert_eq!((done.code(), done.err_text().as_str()), (0, ""));
-    let trace = fs::read_to_string(here.join("trace")).unwrap();
-    let mut counts = BTreeMap::new();
-    for line in trace.lines() {
-        if let Some(call) = CALLS
-            .iter()
-            .find(|call| line.starts_with(&format!("{call}(")))
-        {
-            *counts.entry(*call).or_default() += 1;
+/// The traces of a run, one for each thread.
+fn traces(here: &Scratch) -> Vec<String> {
+    let mut traces = Vec::new();
+    for entry in fs::read_dir(here.path()).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().as_encoded_bytes().starts_with(b"trace") {
+            traces.push(fs::read_to_string(entry.path()).unwrap());
         }
     }
-    assert!(counts["fsync"] > 5 && counts["renameat"] > 3, "{counts:?}");
-    counts
+    traces
+}
+
+/// How often each of the calls comes in a run without trouble, at most in one thread.
+fn counts(script: Traced) -> BTreeMap<&'static str, usize> {
+    let here = Scratch::new("counts");
+    let calls = CALLS.map(|c| format!("?{c}")).join(",");
+    let done = traced(&here, script, &format!("trace={calls}")).output();
+    assert_eq!((done.code(), done.err_text().as_str()), (0, ""));
+    let mut most = BTreeMap::new();
+    let traces = traces(&here);
+    for trace in &traces {
+        let mut counts = BTreeMap::<&str, usize>::new();
+        for line in trace.lines() {
+            if let Some(call) = CALLS
+                .iter()
+                .find(|call| line.starts_with(&format!("{call}(")))
+            {
+                *counts.entry(*call).or_default() += 1;
+            }
+        }
+        for (call, count) in counts {
+            let most = most.entry(call).or_insert(0);
+            *most = count.max(*most);
+        }
+    }
+    let (_, threads) = script;
+    if threads {
+        assert!(traces.len() > 4 && most["linkat"] > 3, "{most:?}");
+    } else {
+        assert!(most["fsync"] > 5 && most["renameat"] > 3, "{most:?}");
+    }
+    most
 }
 
 /// Runs `check` for each occurrence of each call, several at a time.
-fn at_every_call(check: impl Fn(&str, usize) + Sync) {
-    let cases: Vec<(&str, usize)> = counts()
+fn at_every_call(script: Traced, check: impl Fn(&str, usize) + Sync) {
+    let cases: Vec<(&str, usize)> = counts(script)
         .into_iter()
         .flat_map(|(call, count)| (1..=count).map(move |at| (call, at)))
         .collect();
@@ -120,23 +144,20 @@ fn at_every_call(check: impl Fn(&str, usize) + Sync) {
     });
 }
 
-#[test]
-fn multilog_killed_at_any_call_keeps_what_it_wrote() {
-    if !can_trace("multilog_killed_at_any_call_keeps_what_it_wrote") {
-        return;
-    }
-    at_every_call(|call, at| {
+fn killed_at_any_call(script: Traced) {
+    at_every_call(script, |call, at| {
         let here = Scratch::new("killed");
-        let done = traced(&here, &[&format!("inject={call}:signal=KILL:when={at}")]).output();
+        let fault = format!("inject={call}:signal=KILL:when={at}");
+        let done = traced(&here, script, &fault).output();
         assert_eq!(done.end, End::Signal(9), "{call} {at}: {}", done.err_text());
         // Written calls of the trace went into files; what the next run finds must be the beginning of the input.
-        let written: usize = fs::read_to_string(here.join("trace"))
-            .unwrap()
-            .lines()
+        let written: usize = traces(&here)
+            .iter()
+            .flat_map(|trace| trace.lines())
             .filter(|l| l.starts_with("write("))
             .filter_map(|l| l.rsplit_once(" = ")?.1.trim().parse::<usize>().ok())
             .sum();
-        let again = ours("multilog", here.path()).args(SCRIPT).output();
+        let again = ours("multilog", here.path()).args(script.0).output();
         assert_eq!(
             (again.code(), again.err_text().as_str()),
             (0, ""),
@@ -153,16 +174,26 @@ fn multilog_killed_at_any_call_keeps_what_it_wrote() {
 }
 
 #[test]
-fn multilog_refused_at_any_call_loses_nothing() {
-    if !can_trace("multilog_refused_at_any_call_loses_nothing") {
-        return;
+fn multilog_killed_at_any_call_keeps_what_it_wrote() {
+    if can_trace("multilog_killed_at_any_call_keeps_what_it_wrote") {
+        killed_at_any_call(PROCESSED);
     }
-    at_every_call(|call, at| {
+}
+
+#[test]
+fn multilog_killed_while_files_become_safe_keeps_what_it_wrote() {
+    if can_trace("multilog_killed_while_files_become_safe_keeps_what_it_wrote") {
+        killed_at_any_call(PLAIN);
+    }
+}
+
+fn refused_at_any_call(script: Traced) {
+    at_every_call(script, |call, at| {
         // In turn, since each costs a pause: every call meets both.
         let error = ["ENOSPC", "EIO"][at % 2];
         let here = Scratch::new("refused");
         let fault = format!("inject={call}:error={error}:when={at}");
-        let done = traced(&here, &[&fault]).output();
+        let done = traced(&here, script, &fault).output();
         if done.end == End::Exit(111) {
             // Before the first line was read: the caller is told and starts it again.
             assert_eq!(done.err_text().lines().count(), 1, "{call} {at}");
@@ -185,7 +216,89 @@ fn multilog_refused_at_any_call_loses_nothing() {
             "{call} {at} {error}: {}",
             done.err_text()
         );
+        // After a clean end nothing is called unsafe.
+        let unsafe_files = names(&here.join("log"))
+            .iter()
+            .filter(|n| *n == ".u")
+            .count();
+        assert_eq!(unsafe_files, 0, "{call} {at} {error}");
     });
+}
+
+#[test]
+fn multilog_refused_at_any_call_loses_nothing() {
+    if can_trace("multilog_refused_at_any_call_loses_nothing") {
+        refused_at_any_call(PROCESSED);
+    }
+}
+
+#[test]
+fn multilog_refused_while_files_become_safe_loses_nothing() {
+    if can_trace("multilog_refused_while_files_become_safe_loses_nothing") {
+        refused_at_any_call(PLAIN);
+    }
+}
+
+/// A file is called safe, and looks so by its mode, only after it is on the disk; lines go on meanwhile.
+#[test]
+fn a_file_is_safe_only_after_its_sync() {
+    if !can_trace("a_file_is_safe_only_after_its_sync") {
+        return;
+    }
+    let here = Scratch::new("sync");
+    let calls = "trace=?fsync,?fchmod,?renameat,?renameat2,?write,?exit";
+    let done = traced(&here, PLAIN, calls).output();
+    assert_eq!(done.end, End::Exit(0));
+    let mut finished = 0;
+    for trace in traces(&here) {
+        let mut synced = false;
+        for line in trace.lines() {
+            synced |= line.starts_with("fsync(") && line.ends_with("= 0");
+            if line.contains("0744") {
+                assert!(synced, "{trace}");
+            }
+            if line.starts_with("renameat") {
+                assert!(
+                    synced && line.contains(".u\"") && line.contains(".s\""),
+                    "{trace}"
+                );
+                finished += 1;
+            }
+        }
+    }
+    let safe = names(&here.join("log"))
+        .iter()
+        .filter(|n| *n == ".s")
+        .count();
+    assert_eq!(finished, safe);
+    assert!(safe > 3);
+}
+
+/// While the disk takes its time lines are written, but no more files wait than there may be.
+#[test]
+fn lines_go_on_while_a_file_is_on_its_way() {
+    if !can_trace("lines_go_on_while_a_file_is_on_its_way") {
+        return;
+    }
+    let here = Scratch::new("slow");
+    let script: Traced = (&["s65536", "n4", "./log"], true);
+    // Six files and a bit. Three may be on their way at once, so that no old file is removed before it is safe.
+    let input = ("x".repeat(99) + "\n").repeat(4000);
+    here.write("input", &input);
+    let mut daemon = traced(&here, script, "inject=fsync:delay_enter=2s").start(here.join("err"));
+    let log = here.join("log");
+    let waiting = || names(&log).iter().filter(|n| *n == ".u").count();
+    kit::eventually("three files wait and lines go on", || {
+        let lines_go_on = fs::metadata(log.join("current")).is_ok_and(|m| m.len() > 60_000);
+        lines_go_on && waiting() == 3
+    });
+    while daemon.is_running() {
+        assert!(waiting() <= 3);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(names(&log).iter().filter(|n| *n == ".s").count(), 3);
+    let kept = files(&log).concat();
+    assert!(input.as_bytes().ends_with(&kept));
 }
 
 fn files_or_nothing(here: &Scratch) -> Vec<u8> {
@@ -246,9 +359,10 @@ fn multilog_waits_for_a_log_directory_that_was_removed() {
     kit::eventually("current", || log.join("current").exists());
     fs::remove_dir_all(&log).unwrap();
     multilog.write(numbered(0, 100));
-    let warning = "multilog: warning: unable to rename current to previous in directory ./log, pausing: file does not exist\n";
     kit::eventually("the warning", || {
-        fs::read_to_string(here.join("err")).unwrap() == warning
+        let said = fs::read_to_string(here.join("err")).unwrap();
+        said.starts_with("multilog: warning: unable to link to ./log/@4")
+            && said.ends_with(".u, pausing: file does not exist\n")
     });
     multilog.signal(Signal::SIGKILL);
     assert_eq!(multilog.wait(), End::Signal(9));

@@ -19,7 +19,7 @@ fn multilog(here: &Scratch, script: &[&str], input: impl AsRef<[u8]>) -> Output 
 }
 
 /// The names in a log directory, those of old files cut to their ending, sorted.
-fn names(log: &Path) -> Vec<String> {
+pub(crate) fn names(log: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(log)
         .unwrap()
         .map(|e| e.unwrap().file_name().into_string().unwrap())

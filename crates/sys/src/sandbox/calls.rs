@@ -15,6 +15,8 @@ pub(super) enum Verdict {
     Kill,
     /// allowed if none of these bits is set in this argument, else `EACCES`
     Without(u32, u32),
+    /// allowed if all of these bits are set in this argument, else `EACCES`
+    With(u32, u32),
     /// allowed if this argument is one of these numbers, else `EACCES`
     OneOf(u32, &'static [u32]),
     /// `socket`, allowed for these families, streams and packets, and the usual protocol of each: Landlock holds the
@@ -136,6 +138,14 @@ const MAKE_OLD: &[c_long] = &[libc::SYS_link, libc::SYS_rename];
 #[cfg(not(target_arch = "x86_64"))]
 const MAKE_OLD: &[c_long] = &[];
 
+/// A thread, beside `clone`, which has a rule of its own. `clone3` hides what it makes from the filter; a C library that is
+/// told that there is none makes its threads by `clone`.
+const THREADS: &[c_long] = &[
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_sched_getaffinity,
+];
+
 /// Everything about sockets.
 const SOCKETS: &[c_long] = &[
     libc::SYS_socket,
@@ -162,6 +172,8 @@ const WRITING: u32 =
 const MAKING: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u32;
 /// A way to connect that Landlock does not see.
 const CONNECTING: u32 = libc::MSG_FASTOPEN as u32;
+/// What `clone` is told for a thread, and only for a thread.
+const THREAD: u32 = (libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD) as u32;
 /// Memory that could hold machine code.
 const CODE: u32 = libc::PROT_EXEC as u32;
 
@@ -180,6 +192,10 @@ pub(super) fn table(promises: &Promises) -> Vec<(u32, Verdict)> {
     // abort() ends us by a signal to ourselves.
     table.one(libc::SYS_tgkill, Verdict::OwnProcess(0));
 
+    if promises.threads {
+        table.all(THREADS, Verdict::Allow);
+        table.one(libc::SYS_clone, Verdict::With(0, THREAD));
+    }
     files(promises, &mut table);
     match promises.network {
         Network::None => {}

@@ -147,6 +147,11 @@ impl Draft {
                 self.step(LOAD, argument(number));
                 self.branch(IF_ANY_BIT, bits, NO_ACCESS, ALLOW);
             }
+            Verdict::With(number, bits) => {
+                self.step(LOAD, argument(number));
+                self.step(AND, bits);
+                self.branch(IF_EQUAL, bits, ALLOW, NO_ACCESS);
+            }
             Verdict::OneOf(number, list) => {
                 self.step(LOAD, argument(number));
                 for value in list {

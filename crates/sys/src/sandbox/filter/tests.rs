@@ -63,6 +63,7 @@ fn all_kinds() -> Vec<Promises> {
     let mut all = Vec::new();
     for network in networks {
         all.push(Promises::new().network(network.clone()));
+        all.push(Promises::new().network(network.clone()).with_threads());
         for access in files {
             all.push(Promises::new().path("x", access).network(network.clone()));
         }
@@ -92,6 +93,14 @@ fn the_tree_says_what_the_table_says() {
                     arguments[place as usize] = bits;
                     assert_eq!(said(arguments), NO_ACCESS);
                     arguments[place as usize] = !bits;
+                    assert_eq!(said(arguments), ALLOW);
+                }
+                Verdict::With(place, bits) => {
+                    let mut arguments = [0; 6];
+                    assert_eq!(said(arguments), NO_ACCESS);
+                    arguments[place as usize] = bits & (bits - 1);
+                    assert_eq!(said(arguments), NO_ACCESS);
+                    arguments[place as usize] = u32::MAX;
                     assert_eq!(said(arguments), ALLOW);
                 }
                 Verdict::OneOf(place, list) => {
