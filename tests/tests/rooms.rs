@@ -211,6 +211,54 @@ fn every_program_has_a_manual_page_and_a_place() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
+/// Functions of the C library that ask the name service, or load code while a program runs. `dlsym` finds what is
+/// there already.
+const LOADERS: [&str; 14] = [
+    "getpwnam",
+    "getpwuid",
+    "getpwent",
+    "getgrnam",
+    "getgrgid",
+    "getgrouplist",
+    "initgroups",
+    "getaddrinfo",
+    "getnameinfo",
+    "gethostby",
+    "getserv",
+    "getproto",
+    "dlopen",
+    "pam_start",
+];
+
+/// Programs that do must be linked dynamically: see package/compile.
+#[test]
+fn programs_that_ask_the_name_service_are_in_conf_dynamic() {
+    let list = read(top().join("conf-dynamic"));
+    let listed: Vec<&str> = list.lines().take_while(|line| !line.is_empty()).collect();
+    let mut wrong = Vec::new();
+    let mut asking = 0;
+    for (_, program) in programs() {
+        let bytes = fs::read(kit::program(&program)).unwrap();
+        // A name in the table of what a dynamic program wants stands between NULs; a suffix like `_r` may follow.
+        let wants = |name: &str| {
+            let name = [b"\0", name.as_bytes()].concat();
+            bytes.windows(name.len()).any(|w| w == name)
+        };
+        let asks = LOADERS.iter().find(|name| wants(name));
+        asking += u32::from(asks.is_some());
+        if let Some(name) = asks.filter(|_| !listed.contains(&program.as_str())) {
+            wrong.push(format!("{program} uses {name} and is not in conf-dynamic"));
+        }
+    }
+    for name in &listed {
+        if !programs().iter().any(|(_, p)| p == name) {
+            wrong.push(format!("conf-dynamic: no program {name}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(asking > 0, "the search finds nothing at all");
+}
+
 #[test]
 fn mains_are_three_lines() {
     for (room, program) in programs() {
