@@ -4,6 +4,7 @@
 
 use auth::Mechanism;
 use auth::checker::Order;
+use auth::sasl::Bound;
 use base::Bytes;
 
 use crate::words::{Unclear, Words};
@@ -78,13 +79,32 @@ impl Rules {
         self.is_open(tls) && (tls || self.in_clear || !mechanism.is_plain())
     }
 
+    /// All that there is: bound to TLS as well, if that can be.
+    fn all(&self, bound: bool) -> impl Iterator<Item = Mechanism> {
+        let with_plus = move |m: &Mechanism| {
+            let plus = match m {
+                Mechanism::Scram(hash, Bound::Free) if bound => {
+                    Some(Mechanism::Scram(*hash, Bound::ToTls))
+                }
+                _ => None,
+            };
+            plus.into_iter().chain([*m])
+        };
+        self.mechanisms.iter().flat_map(with_plus)
+    }
+
+    /// The mechanism of this name.
+    pub fn find(&self, name: &[u8], bound: bool) -> Option<Mechanism> {
+        let wanted = Mechanism::parse(name)?;
+        self.all(bound).find(|m| *m == wanted)
+    }
+
     /// The list for EHLO; `None`: nothing is offered.
-    pub fn offer(&self, tls: bool) -> Option<String> {
+    pub fn offer(&self, tls: bool, bound: bool) -> Option<String> {
         let names: Vec<&str> = self
-            .mechanisms
-            .iter()
-            .filter(|m| self.allows(**m, tls))
-            .map(|m| m.name())
+            .all(bound)
+            .filter(|m| self.allows(*m, tls))
+            .map(Mechanism::name)
             .collect();
         (!names.is_empty()).then(|| names.join(" "))
     }
@@ -110,8 +130,8 @@ fn switch(value: Option<&[u8]>, knows: &[Mechanism]) -> (bool, Vec<Mechanism>) {
     };
     let plain = list.contains(&Plain);
     let more = knows.iter().filter(|m| plain || !m.is_plain());
-    // Binding to TLS is between the client and the TLS server; we have no part of its data.
-    list.extend(more.filter(|m| !m.name().ends_with("-PLUS")));
+    // Binding to TLS is none of the checker's business.
+    list.extend(more.filter(|m| !matches!(m, Mechanism::Scram(_, Bound::ToTls))));
     (required, list)
 }
 
@@ -129,7 +149,6 @@ pub fn order(words: &Words, value: Option<&[u8]>) -> Order {
 mod tests {
     use super::*;
     use auth::digest::Hash;
-    use auth::sasl::Bound;
 
     const SCRAM: Mechanism = Mechanism::Scram(Hash::Sha256, Bound::Free);
 
@@ -177,8 +196,8 @@ mod tests {
             let list: Vec<_> = value.map(|v| ("SMTPAUTH", v)).into_iter().collect();
             let found = rules(&list, &[]);
             assert_eq!(found.required, required, "{value:?}");
-            assert_eq!(found.offer(false).as_deref(), clear, "{value:?}");
-            assert_eq!(found.offer(true).as_deref(), tls, "{value:?}");
+            assert_eq!(found.offer(false, false).as_deref(), clear, "{value:?}");
+            assert_eq!(found.offer(true, false).as_deref(), tls, "{value:?}");
         }
     }
 
@@ -186,12 +205,16 @@ mod tests {
     fn passwords_in_clear_need_a_rule() {
         for name in ["INTRANET", "ALLOWPLAIN"] {
             let found = rules(&[("SMTPAUTH", ""), (name, "")], &[]);
-            assert_eq!(found.offer(false).as_deref(), Some("LOGIN PLAIN"));
+            assert_eq!(found.offer(false, false).as_deref(), Some("LOGIN PLAIN"));
         }
         let found = rules(&[("AUTHTLS", "1"), ("INTRANET", "")], &[]);
-        assert_eq!(found.offer(false), None);
-        assert!(found.offer(true).is_some());
-        assert!(rules(&[("AUTHTLS", "0")], &[]).offer(false).is_some());
+        assert_eq!(found.offer(false, false), None);
+        assert!(found.offer(true, false).is_some());
+        assert!(
+            rules(&[("AUTHTLS", "0")], &[])
+                .offer(false, false)
+                .is_some()
+        );
     }
 
     #[test]
@@ -200,22 +223,39 @@ mod tests {
         let knows = [SCRAM, plus, Mechanism::Xoauth2];
         let found = rules(&[], &knows);
         assert_eq!(
-            found.offer(false).as_deref(),
+            found.offer(false, false).as_deref(),
             Some("CRAM-MD5 SCRAM-SHA-256")
         );
         let all = "LOGIN CRAM-MD5 PLAIN SCRAM-SHA-256 XOAUTH2";
-        assert_eq!(found.offer(true).as_deref(), Some(all));
+        assert_eq!(found.offer(true, false).as_deref(), Some(all));
         let found = rules(&[("SMTPAUTH", "cram")], &knows);
-        assert_eq!(found.offer(true).as_deref(), Some("CRAM-MD5 SCRAM-SHA-256"));
-        assert_eq!(rules(&[("SMTPAUTH", "-")], &knows).offer(true), None);
+        assert_eq!(
+            found.offer(true, false).as_deref(),
+            Some("CRAM-MD5 SCRAM-SHA-256")
+        );
+        assert_eq!(rules(&[("SMTPAUTH", "-")], &knows).offer(true, true), None);
+        let found = rules(&[("SMTPAUTH", "cram")], &knows);
+        assert_eq!(
+            found.offer(true, true).as_deref(),
+            Some("CRAM-MD5 SCRAM-SHA-256-PLUS SCRAM-SHA-256")
+        );
+        assert_eq!(found.find(b"scram-sha-256-plus", true), Some(plus));
+        assert_eq!(found.find(b"SCRAM-SHA-256-PLUS", false), None);
+        assert_eq!(found.find(b"SCRAM-SHA-1-PLUS", true), None);
     }
 
     #[test]
     fn unclear_arguments_offer_nothing() {
         let none = |_: &str| None;
         let unclear = Rules::new(&Err(Unclear::SaysYes), none, &[], b"x");
-        assert_eq!((unclear.state, unclear.offer(true)), (State::Off, None));
+        assert_eq!(
+            (unclear.state, unclear.offer(true, false)),
+            (State::Off, None)
+        );
         let absent = Rules::new(&Ok(None), none, &[], b"x");
-        assert_eq!((absent.state, absent.offer(true)), (State::Unknown, None));
+        assert_eq!(
+            (absent.state, absent.offer(true, false)),
+            (State::Unknown, None)
+        );
     }
 }

@@ -225,7 +225,7 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
     /// What EHLO tells.
     fn offers(&self) -> Vec<String> {
         let mut offers = Vec::new();
-        if let Some(list) = self.settings.login.offer(self.cover.is_some()) {
+        if let Some(list) = self.offered_auth() {
             // Some old clients understand the second form only.
             offers.push(format!("AUTH {list}"));
             offers.push(format!("AUTH={list}"));

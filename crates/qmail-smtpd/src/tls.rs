@@ -2,11 +2,17 @@
 //!
 //! Source  RFC 3207; sslserver(1): UCSPI-TLS, and the variables SSL_PROTOCOL and SSL_CIPHER
 
+use auth::encoding::unhex;
 use base::Bytes;
 use net::starttls::{Told, value};
 
 /// Bytes of a version or a cipher that go into headers and logs.
 const NAME_LIMIT: usize = 64;
+
+/// The variable with the keying material that a TLS server exports, hexadecimal.
+pub const EXPORTER: &str = "SSL_TLS_EXPORTER";
+/// Bytes of it.
+const BINDING: usize = 32;
 
 /// Whether STARTTLS is offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +32,8 @@ pub struct Cover {
     pub version: Option<Bytes>,
     /// such as `TLS_AES_256_GCM_SHA384`
     pub cipher: Option<Bytes>,
+    /// what only the two ends of this TLS session know (RFC 9266): SCRAM can be bound to it
+    pub binding: Option<Bytes>,
     /// all that the server told, for the environment of a queue program; empty if it stands in ours
     pub told: Told,
 }
@@ -77,6 +85,9 @@ impl Cover {
         Cover {
             version: env("SSL_PROTOCOL").and_then(clean),
             cipher: env("SSL_CIPHER").and_then(clean),
+            binding: env(EXPORTER)
+                .and_then(|digits| unhex(&digits))
+                .filter(|data| data.len() == BINDING),
             told: Told::new(),
         }
     }
@@ -153,6 +164,18 @@ mod tests {
                 (offer, covered),
                 "{list:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_binding_is_whole_or_none() {
+        let binding = |digits: &str| {
+            let list = [("SSL_PROTOCOL", "TLSv1.3"), (EXPORTER, digits)];
+            tls(&list).cover.unwrap().binding
+        };
+        assert_eq!(binding(&"0a".repeat(32)), Some(vec![10; 32]));
+        for wrong in ["", "0a", &"0a".repeat(33), &"0x".repeat(32)] {
+            assert_eq!(binding(wrong), None, "{wrong}");
         }
     }
 

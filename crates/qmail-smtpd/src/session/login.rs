@@ -5,7 +5,7 @@
 use auth::Mechanism;
 use auth::checker::Verdict;
 use auth::encoding::{self, Response};
-use auth::sasl::{Exchange, Request, Setup, Step};
+use auth::sasl::{Binding, Exchange, Request, Setup, Step};
 use base::Bytes;
 use wire::command::{self, Unclean};
 
@@ -55,6 +55,17 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
         self.settings.login.is_open(self.cover.is_some())
     }
 
+    /// The list of mechanisms for EHLO.
+    pub(super) fn offered_auth(&self) -> Option<String> {
+        let bound = self.binding().is_some();
+        self.settings.login.offer(self.cover.is_some(), bound)
+    }
+
+    /// What SCRAM can be bound to.
+    fn binding(&self) -> Option<&[u8]> {
+        self.cover.as_ref()?.binding.as_deref()
+    }
+
     /// Whether the client logged in and `sender` is somebody else's.
     pub(super) fn is_foreign(&self, sender: &[u8]) -> bool {
         match (&self.settings.senders, &self.login) {
@@ -85,8 +96,7 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
             verb: name,
             argument: initial,
         } = command::split(argument);
-        let known = Mechanism::parse(name).filter(|m| rules.mechanisms.contains(m));
-        let Some(mechanism) = known else {
+        let Some(mechanism) = rules.find(name, self.binding().is_some()) else {
             return self.answer(&reply::AUTH_UNKNOWN);
         };
         if !rules.allows(mechanism, tls) {
@@ -165,7 +175,13 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
         let mut setup = Setup::default();
         match mechanism {
             Mechanism::CramMd5 => setup.challenge = auth::sasl::stamp(&self.settings.login.host)?,
-            Mechanism::Scram(..) => setup.nonce = auth::sasl::nonce()?,
+            Mechanism::Scram(..) => {
+                setup.nonce = auth::sasl::nonce()?;
+                setup.binding = self.binding().map(|data| Binding {
+                    kind: b"tls-exporter".to_vec(),
+                    data: data.to_vec(),
+                });
+            }
             _ => {}
         }
         Ok(setup)

@@ -12,6 +12,7 @@ use super::{End, Offer, Session, close};
 use crate::channel::Link;
 use crate::reply::{self, Reply};
 use crate::sink::Sink;
+use crate::tls::EXPORTER;
 
 impl<L: Link, S: Sink> Session<'_, L, S> {
     /// Whether STARTTLS is a word here at all.
@@ -58,8 +59,11 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
     pub(super) fn changes(&self) -> Vec<Change> {
         let told = self.cover.iter().flat_map(|cover| &cover.told);
         let told = told.map(|(name, value)| (name.clone(), Some(value.clone())));
-        // The descriptors that they name are not for others.
-        let gone = VARIABLES.iter().map(|name| (name.to_vec(), None));
+        // The descriptors that they name are not for others, and neither is what passwords are bound to.
+        let secret = EXPORTER.as_bytes();
+        let gone = VARIABLES.into_iter().chain([secret]);
+        let gone = gone.map(|name| (name.to_vec(), None));
+        let told = told.filter(|(name, _)| name != secret);
         gone.chain(told).chain(self.who()).collect()
     }
 
