@@ -31,6 +31,8 @@ pub trait Link {
     fn start_tls(&mut self) -> io::Result<Cover> {
         Err(ErrorKind::Unsupported.into())
     }
+    /// Lets time pass: who guesses passwords has to wait.
+    fn pause(&self, time: Duration);
     /// Time since the session began.
     fn elapsed(&self) -> Duration;
     /// Unix seconds.

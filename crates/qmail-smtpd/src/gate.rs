@@ -7,11 +7,13 @@ mod frames;
 mod keeper;
 mod launcher;
 
+use std::time::Duration;
+
 use auth::checker::{Salted, Verdict};
 use auth::sasl::Request;
 use base::Bytes;
 
-pub use keeper::{Keeper, is_sound};
+pub use keeper::{Guard, Keeper};
 pub use launcher::Launcher;
 
 /// What is asked.
@@ -37,15 +39,31 @@ pub enum Question {
 pub enum Answer {
     /// that is all
     Verdict(Verdict),
+    /// refused, and what is known of whoever guesses
+    Failed(Failure),
     /// the salt; a proof follows
     Salted(Salted),
     /// the proof is right, and this convinces the client
     Signed(Bytes),
 }
 
+/// A refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// before the answer to the client
+    pub delay: Duration,
+    /// failures of the client's network lately
+    pub network: u32,
+    /// failures of the account lately
+    pub account: u32,
+    /// whether nobody was asked: there were too many
+    pub unasked: bool,
+}
+
 /// Whoever knows.
 pub trait Gate {
-    /// Asks. Waits as long as a checker may take; trouble is `Verdict::Temporary`.
+    /// Asks. Waits as long as a checker may take; trouble is `Verdict::Temporary`, and a refusal is `Failed`, whatever
+    /// the checker would have said.
     fn ask(&mut self, question: &Question) -> Answer;
 }
 

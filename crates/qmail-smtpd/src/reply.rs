@@ -76,6 +76,8 @@ replies! {
     AUTH_OK = 235 "2.0.0" "login" "ok, go ahead (#2.0.0)";
     /// a name and a password that do not belong together
     AUTH_FAILED = 535 "5.7.0" "badlogin" "authorization failed (#5.7.0)";
+    /// too many failures lately: refused unasked, in the same words
+    AUTH_BARRED = 535 "5.7.0" "guessing" "authorization failed (#5.7.0)";
     /// a response that has not the form of the mechanism
     AUTH_MALFORMED = 501 "5.5.4" "malformed" "malformed auth input (#5.5.4)";
     /// the client gave up

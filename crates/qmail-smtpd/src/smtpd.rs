@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use auth::checker::{Checker, Client, PATIENCE};
+use auth::throttle::{self, Throttle};
 use base::io::Timed;
 use base::{Bytes, Call, Die};
 use net::forkserver::{self, Role};
@@ -13,7 +14,7 @@ use sys::sandbox::{Access, Network, Promises, Walls};
 use sys::signal::Signal;
 
 use crate::channel::Link;
-use crate::gate::{Gate, Keeper, Launcher, Shut};
+use crate::gate::{Gate, Guard, Keeper, Launcher, Shut};
 use crate::judge::Here;
 use crate::log::{Line, Outcome};
 use crate::login::{self, State};
@@ -61,6 +62,10 @@ impl Link for Stdio {
     fn start_tls(&mut self) -> io::Result<Cover> {
         let offer = starttls::offered().ok_or(io::ErrorKind::Unsupported)?;
         Ok(Cover::told(offer.start(starttls::HANDSHAKE_TIME)?))
+    }
+
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
     }
 
     fn elapsed(&self) -> Duration {
@@ -115,7 +120,11 @@ fn open_gate(settings: &Settings) -> Box<dyn Gate> {
         limit: Some(PATIENCE),
         environment: Vec::new(),
     };
-    let keeper = Keeper::new(checker, !words.by_place);
+    let guard = Guard {
+        throttle: Throttle::open(throttle::PATH),
+        address: settings.peer.remote_address(),
+    };
+    let keeper = Keeper::new(checker, !words.by_place, guard);
     let foreign = starttls::offered().map_or_else(Vec::new, |o| o.descriptors().to_vec());
     match Launcher::start(keeper, &foreign) {
         Ok(launcher) => Box::new(launcher),

@@ -1,11 +1,13 @@
 //! Questions and answers as bytes: two bytes of length and as many more; inside, fields with the same lengths.
 
+use std::time::Duration;
+
 use auth::checker::{Salted, Verdict};
 use auth::digest::Hash;
 use auth::sasl::Request;
 use base::Bytes;
 
-use super::{Answer, Question};
+use super::{Answer, Failure, Question};
 
 /// Bytes of a question or an answer: the largest has a token or a SCRAM message, 4096 bytes, and a name.
 pub(super) const LIMIT: usize = 16 * 1024;
@@ -104,9 +106,24 @@ pub(super) fn answer(answer: &Answer) -> Option<Bytes> {
         Answer::Verdict(Verdict::Accepted) => frame(&[b"Y"]),
         Answer::Verdict(Verdict::Refused) => frame(&[b"N"]),
         Answer::Verdict(Verdict::Temporary) => frame(&[b"Z"]),
+        Answer::Failed(failure) => frame(&[
+            b"F",
+            &millis(failure.delay).to_le_bytes(),
+            &failure.network.to_le_bytes(),
+            &failure.account.to_le_bytes(),
+            &[u8::from(failure.unasked)],
+        ]),
         Answer::Salted(Salted { salt, rounds }) => frame(&[b"S", salt, &rounds.to_le_bytes()]),
         Answer::Signed(signature) => frame(&[b"V", signature]),
     }
+}
+
+fn millis(delay: Duration) -> u32 {
+    u32::try_from(delay.as_millis()).unwrap_or(u32::MAX)
+}
+
+fn number(field: &[u8]) -> Option<u32> {
+    field.try_into().ok().map(u32::from_le_bytes)
 }
 
 /// The answer that stood in a frame.
@@ -115,9 +132,15 @@ pub(super) fn read_answer(inside: &[u8]) -> Option<Answer> {
         [b"Y"] => Answer::Verdict(Verdict::Accepted),
         [b"N"] => Answer::Verdict(Verdict::Refused),
         [b"Z"] => Answer::Verdict(Verdict::Temporary),
+        [b"F", delay, network, account, [unasked]] => Answer::Failed(Failure {
+            delay: Duration::from_millis(number(delay)?.into()),
+            network: number(network)?,
+            account: number(account)?,
+            unasked: *unasked != 0,
+        }),
         [b"S", salt, rounds] => Answer::Salted(Salted {
             salt: salt.to_vec(),
-            rounds: u32::from_le_bytes((*rounds).try_into().ok()?),
+            rounds: number(rounds)?,
         }),
         [b"V", signature] => Answer::Signed(signature.to_vec()),
         _ => return None,
@@ -167,6 +190,12 @@ mod tests {
             Answer::Verdict(Verdict::Accepted),
             Answer::Verdict(Verdict::Refused),
             Answer::Verdict(Verdict::Temporary),
+            Answer::Failed(Failure {
+                delay: Duration::from_secs(16),
+                network: 60,
+                account: 1,
+                unasked: true,
+            }),
             Answer::Salted(Salted {
                 salt: vec![0; 16],
                 rounds: 4096,

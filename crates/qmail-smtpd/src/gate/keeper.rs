@@ -1,17 +1,37 @@
-//! The other side of a gate: runs the checker.
+//! The other side of a gate: runs the checker, and remembers who guesses.
+
+use std::net::IpAddr;
+use std::time::Duration;
 
 use auth::checker::{Checker, Running, Verdict};
 use auth::sasl::Request;
+use auth::throttle::{Before, Throttle};
+use base::Bytes;
 
-use super::{Answer, Gate, Question};
+use super::{Answer, Failure, Gate, Question};
+
+/// How long a client waits for a refusal where nobody counts.
+const LEAST_DELAY: Duration = Duration::from_secs(1);
 
 /// Runs the checker for one session.
 #[derive(Debug)]
 pub struct Keeper {
     checker: Checker,
-    running: Option<Running>,
+    guard: Guard,
     /// whether a yes of the checker is worth something
     sound: Sound,
+    running: Option<Running>,
+    /// whom the running checker looks at
+    name: Bytes,
+}
+
+/// Who counts failures, and for whom.
+#[derive(Debug)]
+pub struct Guard {
+    /// the tables of all sessions
+    pub throttle: Throttle,
+    /// the client's address; without it nothing can be counted
+    pub address: Option<IpAddr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +43,7 @@ enum Sound {
 
 /// Whether a checker says anything but yes to nobody at all: name and password are missing. A program that is none of
 /// the family, and does not look at descriptor 3, says yes.
-pub fn is_sound(checker: &Checker) -> bool {
+fn is_sound(checker: &Checker) -> bool {
     let nobody = Request::Password {
         name: Vec::new(),
         password: Vec::new(),
@@ -31,46 +51,83 @@ pub fn is_sound(checker: &Checker) -> bool {
     checker.ask(&nobody) != Verdict::Accepted
 }
 
-impl Keeper {
-    /// With `doubt` the checker has to show that it can say no before its first yes is believed.
-    pub fn new(checker: Checker, doubt: bool) -> Keeper {
-        Keeper {
-            checker,
-            running: None,
-            sound: if doubt { Sound::Unknown } else { Sound::Yes },
+impl Guard {
+    /// Too many failures, and this client is not known with this name.
+    fn bars(&self, name: &[u8]) -> bool {
+        let verdict = self.address.map(|a| self.throttle.before(a, name));
+        matches!(verdict, Some(Before::Refuse(_)))
+    }
+
+    fn failed(&self, name: &[u8], unasked: bool) -> Failure {
+        let after = self.address.map(|a| self.throttle.failed(a, name));
+        Failure {
+            delay: after.map_or(LEAST_DELAY, |a| a.delay),
+            network: after.map_or(0, |a| a.network),
+            account: after.map_or(0, |a| a.account),
+            unasked,
         }
     }
 
-    /// A yes counts only from a checker that can say no.
-    fn believe(&mut self, verdict: Verdict) -> Answer {
-        if verdict == Verdict::Accepted && self.sound == Sound::Unknown {
+    fn succeeded(&self, name: &[u8]) {
+        if let Some(address) = self.address {
+            self.throttle.succeeded(address, name);
+        }
+    }
+}
+
+impl Keeper {
+    /// With `doubt` the checker has to show that it can say no before its first yes is believed.
+    pub fn new(checker: Checker, doubt: bool, guard: Guard) -> Keeper {
+        Keeper {
+            checker,
+            guard,
+            sound: if doubt { Sound::Unknown } else { Sound::Yes },
+            running: None,
+            name: Bytes::new(),
+        }
+    }
+
+    /// The end of a question. A yes counts only from a checker that can say no.
+    fn conclude(&mut self, verdict: Verdict) -> Answer {
+        match verdict {
+            Verdict::Accepted if self.is_believed() => {
+                self.guard.succeeded(&self.name);
+                Answer::Verdict(Verdict::Accepted)
+            }
+            Verdict::Refused => Answer::Failed(self.guard.failed(&self.name, false)),
+            Verdict::Accepted | Verdict::Temporary => Answer::Verdict(Verdict::Temporary),
+        }
+    }
+
+    fn is_believed(&mut self) -> bool {
+        if self.sound == Sound::Unknown {
             self.sound = if is_sound(&self.checker) {
                 Sound::Yes
             } else {
                 Sound::No
             };
         }
-        Answer::Verdict(match (verdict, self.sound) {
-            (Verdict::Accepted, Sound::Yes) => Verdict::Accepted,
-            (Verdict::Accepted, _) => Verdict::Temporary,
-            (verdict, _) => verdict,
-        })
+        self.sound == Sound::Yes
     }
 
     fn first(&mut self, request: &Request) -> Answer {
+        self.name = request.name().to_vec();
+        if self.guard.bars(&self.name) {
+            return Answer::Failed(self.guard.failed(&self.name, true));
+        }
         let running = match self.checker.start(request) {
             Ok(running) => running,
-            Err(verdict) => return self.believe(verdict),
+            Err(verdict) => return self.conclude(verdict),
         };
         if !matches!(request, Request::Scram { .. }) {
-            return self.believe(running.verdict());
+            return self.conclude(running.verdict());
         }
         match running.salted() {
             Ok((running, salted)) => {
                 self.running = Some(running);
                 Answer::Salted(salted)
             }
-            Err(verdict) => self.believe(verdict),
+            Err(verdict) => self.conclude(verdict),
         }
     }
 
@@ -83,7 +140,7 @@ impl Keeper {
                 self.running = Some(running);
                 Answer::Signed(signature)
             }
-            Err(verdict) => self.believe(verdict),
+            Err(verdict) => self.conclude(verdict),
         }
     }
 
@@ -102,10 +159,13 @@ impl Gate for Keeper {
                 self.first(request)
             }
             Question::Prove { message, proof } => self.prove(message, proof),
-            Question::Go => {
-                let verdict = self.running.take().map(Running::go);
-                self.believe(verdict.unwrap_or(Verdict::Temporary))
-            }
+            Question::Go => match self.running.take() {
+                Some(running) => {
+                    let verdict = running.go();
+                    self.conclude(verdict)
+                }
+                None => Answer::Verdict(Verdict::Temporary),
+            },
             Question::GiveUp => {
                 self.give_up();
                 Answer::Verdict(Verdict::Refused)
@@ -119,3 +179,6 @@ impl Drop for Keeper {
         self.give_up();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use wire::command::{self, Unclean};
 
 use super::{End, Session, Weight, close};
 use crate::channel::{Line as Input, Link};
-use crate::gate::{Answer, Question};
+use crate::gate::{Answer, Failure, Question};
 use crate::login::State;
 use crate::reply::{self, Reply};
 use crate::sink::Sink;
@@ -42,6 +42,7 @@ pub(super) fn method(mechanism: Mechanism) -> String {
 struct Talk {
     name: Bytes,
     open: bool,
+    failure: Option<Failure>,
 }
 
 impl<L: Link, S: Sink> Session<'_, L, S> {
@@ -121,10 +122,13 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
                 name: talk.name.clone(),
                 mechanism,
             });
-        } else if reply == reply::AUTH_FAILED {
+        } else if talk.failure.is_some() {
             self.failures = self.failures.saturating_add(1);
         }
-        self.record_login(&talk.name, mechanism, &reply, begun);
+        if let Some(failure) = talk.failure {
+            self.channel.link().pause(failure.delay);
+        }
+        self.record_login(&talk.name, mechanism, &reply, talk.failure, begun);
         self.answer(&reply)
     }
 
@@ -164,7 +168,7 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
                 Step::Refused => return Ok(reply::AUTH_FAILED),
                 asked => match self.check(asked, &mut exchange, talk) {
                     Ok(step) => step,
-                    Err(verdict) => return Ok(said(verdict)),
+                    Err(reply) => return Ok(reply),
                 },
             };
         }
@@ -193,7 +197,7 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
         step: Step,
         exchange: &mut Exchange,
         talk: &mut Talk,
-    ) -> Result<Step, Verdict> {
+    ) -> Result<Step, Reply> {
         let (question, last) = match step {
             Step::Ask(request) => {
                 talk.name = request.name().to_vec();
@@ -206,8 +210,17 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
         talk.open = false;
         match self.gate.ask(&question) {
             // Before the end of a conversation a yes proves nothing.
-            Answer::Verdict(Verdict::Accepted) if !last => Err(Verdict::Temporary),
-            Answer::Verdict(verdict) => Err(verdict),
+            Answer::Verdict(Verdict::Accepted) if last => Err(reply::AUTH_OK),
+            Answer::Verdict(Verdict::Accepted | Verdict::Temporary) => Err(reply::AUTH_TROUBLE),
+            Answer::Verdict(Verdict::Refused) => Err(reply::AUTH_FAILED),
+            Answer::Failed(failure) => {
+                talk.failure = Some(failure);
+                Err(if failure.unasked {
+                    reply::AUTH_BARRED
+                } else {
+                    reply::AUTH_FAILED
+                })
+            }
             Answer::Salted(salted) => {
                 talk.open = true;
                 Ok(exchange.salted(&salted.salt, salted.rounds))
@@ -258,13 +271,5 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
     pub(super) fn info(&self) -> Option<&[u8]> {
         let login = self.login.as_ref().map(|l| l.name.as_slice());
         login.or(self.settings.peer.remote_info.as_deref())
-    }
-}
-
-fn said(verdict: Verdict) -> Reply {
-    match verdict {
-        Verdict::Accepted => reply::AUTH_OK,
-        Verdict::Refused => reply::AUTH_FAILED,
-        Verdict::Temporary => reply::AUTH_TROUBLE,
     }
 }

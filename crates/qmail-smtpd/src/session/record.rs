@@ -8,6 +8,7 @@ use auth::Mechanism;
 use super::login::method;
 use super::{End, Session, close};
 use crate::channel::{Gone, Link};
+use crate::gate::Failure;
 use crate::log::{Line, Outcome};
 use crate::reply::{self, Reply};
 use crate::sink::Sink;
@@ -131,6 +132,7 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
         name: &[u8],
         mechanism: Mechanism,
         reply: &Reply,
+        failure: Option<Failure>,
         begun: Duration,
     ) {
         let now = self.channel.link().elapsed();
@@ -138,9 +140,14 @@ impl<L: Link, S: Sink> Session<'_, L, S> {
             .line()
             .value("login", Some(name))
             .value("method", Some(method(mechanism).as_bytes()))
-            .outcome(Outcome::of(reply), Some(reply), reply.reason)
-            .time("time", now.saturating_sub(begun));
-        self.write_line(line);
+            .outcome(Outcome::of(reply), Some(reply), reply.reason);
+        let line = match failure {
+            Some(failure) => line
+                .number("netfails", failure.network.into())
+                .number("accountfails", failure.account.into()),
+            None => line,
+        };
+        self.write_line(line.time("time", now.saturating_sub(begun)));
     }
 
     /// Says the last word, and tells the log what it does not know yet.

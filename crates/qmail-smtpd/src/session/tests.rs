@@ -22,7 +22,7 @@ use queue::submit::{Change, Outcome};
 use super::{End, session};
 use crate::channel::Link;
 use crate::data::Rules;
-use crate::gate::{Answer, Gate, Question};
+use crate::gate::{Answer, Failure, Gate, Question};
 use crate::header::Limits;
 use crate::hosts::{Hosts, List};
 use crate::judge::{Judge, Verdict};
@@ -102,6 +102,10 @@ impl Link for Script {
         }
         self.told.borrow_mut().extend_from_slice(b"=TLS=\r\n");
         Ok(cover())
+    }
+
+    fn pause(&self, time: Duration) {
+        self.now.set(self.now.get() + time);
     }
 
     fn elapsed(&self) -> Duration {
@@ -199,6 +203,14 @@ pub(super) struct Accounts {
     asked: Rc<RefCell<Vec<Question>>>,
 }
 
+/// What every wrong password costs.
+pub(super) const FAILURE: Failure = Failure {
+    delay: Duration::from_secs(2),
+    network: 3,
+    account: 1,
+    unasked: false,
+};
+
 impl Gate for Accounts {
     fn ask(&mut self, question: &Question) -> Answer {
         self.asked.borrow_mut().push(question.clone());
@@ -218,7 +230,7 @@ impl Gate for Accounts {
         Answer::Verdict(match request.name() {
             b"broken" => Login::Temporary,
             _ if known && right => Login::Accepted,
-            _ => Login::Refused,
+            _ => return Answer::Failed(FAILURE),
         })
     }
 }

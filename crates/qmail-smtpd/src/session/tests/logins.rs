@@ -330,7 +330,7 @@ fn the_name_is_told_and_the_password_is_not() {
     assert_eq!(
         left.log,
         "qmail-smtpd: pid=4 ip=192.0.2.1 host=client.test info=- helo=y tls=TLSv1.3 auth=- \
-         login=alice method=plain result=refused code=535 status=5.7.0 reason=badlogin time=0.000\n\
+         login=alice method=plain result=refused code=535 status=5.7.0 reason=badlogin netfails=3 accountfails=1 time=2.000\n\
          qmail-smtpd: pid=4 ip=192.0.2.1 host=client.test info=- helo=y tls=TLSv1.3 auth=alice \
          login=alice method=plain result=accepted code=235 status=2.0.0 reason=login time=0.000\n\
          qmail-smtpd: pid=4 ip=192.0.2.1 host=client.test info=- helo=y tls=TLSv1.3 auth=alice \
