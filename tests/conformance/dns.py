@@ -2,7 +2,7 @@
 """A DNS server for scenarios: dns.py ADDRESS ZONEFILE.
 
 It listens on port 53 (programs in C know no other). A line of the zone is
-`NAME TYPE DATA`: A, TXT (one string; \\xNN for odd bytes), FAIL, SILENT. Names that
+`NAME TYPE DATA`: A, AAAA, PTR, TXT (one string; \\xNN for odd bytes), FAIL, SILENT. Names that
 are not there do not exist. Every name asked for is appended to ZONEFILE.asked.
 """
 
@@ -10,7 +10,7 @@ import socket
 import struct
 import sys
 
-TYPES = {"A": 1, "TXT": 16, "AAAA": 28}
+TYPES = {"A": 1, "PTR": 12, "TXT": 16, "AAAA": 28}
 
 
 def strings(data):
@@ -26,6 +26,8 @@ def read_zone(name):
                 data = socket.inet_aton(data)
             elif kind == "AAAA":
                 data = socket.inet_pton(socket.AF_INET6, data)
+            elif kind == "PTR":
+                data = b"".join(bytes([len(label)]) + label.encode() for label in data.split(".")) + b"\0"
             elif kind == "TXT":
                 data = strings(data.encode().decode("unicode_escape").encode("latin-1"))
             zone.setdefault(owner, []).append((kind, data))
