@@ -88,10 +88,12 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_setsockopt,
     libc::SYS_getsockname,
     libc::SYS_getpeername,
-    // Waiting for many at once.
+    libc::SYS_accept4,
+    // Waiting for many of them, and for each other.
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
+    libc::SYS_eventfd2,
 ];
 
 /// Those of them that only one kind of processor has.
@@ -116,6 +118,11 @@ const LOOK: &[c_long] = &[
     libc::SYS_readlinkat,
     libc::SYS_faccessat,
     libc::SYS_fstatfs,
+    libc::SYS_chdir,
+    libc::SYS_fchdir,
+    // Being told of new names.
+    libc::SYS_inotify_init1,
+    libc::SYS_inotify_add_watch,
 ];
 
 /// Removing names.
@@ -132,6 +139,7 @@ const MAKE: &[c_long] = &[
     libc::SYS_renameat2,
     libc::SYS_fchmod,
     libc::SYS_fchmodat,
+    libc::SYS_utimensat,
 ];
 #[cfg(target_arch = "x86_64")]
 const MAKE_OLD: &[c_long] = &[libc::SYS_link, libc::SYS_rename];
@@ -152,8 +160,6 @@ const SOCKETS: &[c_long] = &[
     libc::SYS_connect,
     libc::SYS_bind,
     libc::SYS_listen,
-    libc::SYS_accept4,
-    libc::SYS_sendmsg,
 ];
 
 /// Nothing but an intruder does these. What else is not allowed fails, and that is enough.
@@ -185,6 +191,7 @@ pub(super) fn table(promises: &Promises) -> Vec<(u32, Verdict)> {
     table.all(KILL, Verdict::Kill);
     table.one(libc::SYS_ioctl, Verdict::OneOf(1, IOCTLS));
     table.one(libc::SYS_sendto, Verdict::Without(3, CONNECTING));
+    table.one(libc::SYS_sendmsg, Verdict::Without(2, CONNECTING));
     table.one(libc::SYS_mmap, Verdict::Without(2, CODE));
     table.one(libc::SYS_mprotect, Verdict::Without(2, CODE));
     // Limits are to be read, so the pointer to new ones is null.
@@ -209,6 +216,7 @@ pub(super) fn table(promises: &Promises) -> Vec<(u32, Verdict)> {
         Network::Local => {
             table.one(libc::SYS_socket, Verdict::Socket(LOCAL));
             table.one(libc::SYS_connect, Verdict::Allow);
+            table.one(libc::SYS_socketpair, Verdict::OneOf(0, LOCAL));
         }
     }
 
