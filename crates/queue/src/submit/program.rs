@@ -1,13 +1,14 @@
 //! The classic way: a program with the message on its descriptor 0 and the envelope on its descriptor 1.
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use base::Bytes;
 use sys::process::End;
 use sys::spawn::Spawn;
 
+use super::launcher::{self, Launched};
 use super::{CUSTOM, Change, Outcome, READ, verdict};
 
 /// The program of the suite, relative to home.
@@ -23,36 +24,52 @@ const REASON_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Program {
     pid: u32,
+    /// whom to ask for its end, if it is not our child
+    launched: Option<Launched>,
     message: Option<OwnedFd>,
     envelope: OwnedFd,
     reason: OwnedFd,
     buffer: Bytes,
 }
 
+/// Starts `program` with descriptors for the message, the envelope and the explanation.
+pub(super) fn spawn(
+    program: &[u8],
+    [message, envelope, reason]: [BorrowedFd<'_>; 3],
+    changes: &[Change],
+) -> io::Result<u32> {
+    // A name without a slash is relative to home too, never looked up in PATH.
+    let path = if program.contains(&b'/') {
+        program.to_vec()
+    } else {
+        [b"./", program].concat()
+    };
+    let spawn = Spawn::new(path)
+        .arg0(program)
+        .fd(0, message)
+        .fd(1, envelope)
+        .fd(4, reason)
+        .fd(6, reason);
+    let spawn = changes.iter().fold(spawn, |s, (name, value)| match value {
+        Some(value) => s.set(name, value),
+        None => s.unset(name),
+    });
+    spawn.spawn()
+}
+
 impl Program {
     pub(super) fn start(program: &[u8], changes: &[Change]) -> io::Result<Program> {
-        // A name without a slash is relative to home too, never looked up in PATH.
-        let path = if program.contains(&b'/') {
-            program.to_vec()
-        } else {
-            [b"./", program].concat()
-        };
         let (message_reader, message) = sys::fd::pipe()?;
         let (envelope_reader, envelope) = sys::fd::pipe()?;
         let (reason, reason_writer) = sys::fd::pipe()?;
-        let spawn = Spawn::new(path)
-            .arg0(program)
-            .fd(0, message_reader.as_fd())
-            .fd(1, envelope_reader.as_fd())
-            .fd(4, reason_writer.as_fd())
-            .fd(6, reason_writer.as_fd());
-        let spawn = changes.iter().fold(spawn, |s, (name, value)| match value {
-            Some(value) => s.set(name, value),
-            None => s.unset(name),
-        });
-        let pid = spawn.spawn()?;
+        let ends = [&message_reader, &envelope_reader, &reason_writer].map(AsFd::as_fd);
+        let (pid, launched) = match launcher::start(ends) {
+            Some(started) => started.map(|(pid, launched)| (pid, Some(launched)))?,
+            None => (spawn(program, ends, changes)?, None),
+        };
         Ok(Program {
             pid,
+            launched,
             message: Some(message),
             envelope,
             reason,
@@ -98,6 +115,7 @@ impl Program {
         let failed = failed || !self.flush();
         let Program {
             pid,
+            launched,
             message,
             envelope,
             reason,
@@ -105,7 +123,11 @@ impl Program {
         } = self;
         drop(message);
         drop(envelope);
-        let Ok(end) = sys::process::wait_for(pid) else {
+        let end = match &launched {
+            Some(launched) => launched.wait(),
+            None => sys::process::wait_for(pid),
+        };
+        let Ok(end) = end else {
             return Outcome::Temporary(b"qq waitpid surprise (#4.3.0)".to_vec());
         };
         match end {
