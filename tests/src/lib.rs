@@ -31,10 +31,9 @@ pub fn confined() -> Vec<Confined> {
             walls: Walls::Landlock,
             ..all("qmail-queue", qmail_queue::promises())
         },
-        Confined {
-            walls: Walls::Landlock,
-            ..all("qmail-queued", qmail_queue::queued_promises())
-        },
+        all("qmail-queued", qmail_queue::queued_promises()),
+        all("qmail-send", qmail_send::send_promises()),
+        all("qmail-lspawn's workers", qmail_start::worker_promises()),
         all("qmail-clean", qmail_send::clean_promises()),
         all("qmail-remote", qmail_remote::promises([25, 53])),
         asking,

@@ -17,7 +17,7 @@ use base::opt::{Opt, Options};
 use base::{Call, Die};
 use queue::intake::{Fault, Intake};
 use sys::limit::Resource;
-use sys::sandbox::{Access, Network, Promises, Walls};
+use sys::sandbox::{Access, Network, Promises};
 use sys::signal::Signal;
 
 use crate::received::Known;
@@ -68,8 +68,7 @@ pub fn qmail_queued(call: &Call) -> Result<(), Die> {
     let intake = Intake::open_for_many().map_err(no_queue)?;
     let door = Door::open().map_err(|e| Die::unable("listen at run/queue/socket", &e))?;
 
-    // A filter of system calls would keep threads from being made.
-    queued_promises().enforce_with(Walls::Landlock);
+    queued_promises().enforce();
 
     let limits = Limits::new(settings.connections, settings.threads);
     let service = Service::new(&intake, door, known, limits, settings)

@@ -16,4 +16,4 @@ mod send;
 pub use clean::{promises as clean_promises, qmail_clean};
 pub use getpw::getpw;
 pub use rspawn::qmail_rspawn;
-pub use send::qmail_send;
+pub use send::{promises as send_promises, qmail_send};

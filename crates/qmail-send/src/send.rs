@@ -36,6 +36,7 @@ use base::{Call, Die};
 use queue::names::Layout;
 use recipient::Rewrite;
 use sys::Dir;
+use sys::sandbox::{Access, Network, Promises};
 use sys::signal::Signal;
 
 use channel::{BOTH, Channel, Pair};
@@ -89,6 +90,41 @@ pub fn qmail_send(_: &Call) -> Result<(), Die> {
             Err(Die::silent(base::die::TEMPORARY))
         }
     }
+}
+
+/// What qmail-send promises before it starts its threads and hears of the first message: the queue, its control files,
+/// and the queue service.
+pub fn promises() -> Promises {
+    Promises::new()
+        .paths(
+            &["control", "queue/mess", "queue/todo", "queue/lock"],
+            Access::Read,
+        )
+        .paths(
+            &["queue/info", "queue/local", "queue/remote", "queue/bounce"],
+            Access::Make,
+        )
+        .network(Network::Local)
+        .with_threads()
+}
+
+/// Control files that are read again while it runs.
+const READ_AGAIN: [&str; 3] = [
+    "control/locals",
+    "control/virtualdomains",
+    "control/destinations",
+];
+
+/// Makes the promises. A control file that is a link to another home is read there, also when it has been replaced.
+fn confine() {
+    let real = READ_AGAIN
+        .iter()
+        .filter_map(|file| std::fs::canonicalize(file).ok());
+    let all = real.fold(promises(), |all, path| {
+        let path = path.into_os_string().into_encoded_bytes();
+        all.path(sys::sandbox::directory_of(&path), Access::Read)
+    });
+    all.enforce();
 }
 
 /// All parts.
@@ -195,6 +231,12 @@ impl Send {
             sys::fd::nonblocking(to.of(channel), true).map_err(|_| FIRE)?;
         }
         let trigger = Dir::open("queue").map_err(|_| "unable to switch to queue directory")?;
+        let queues = Workers::open_queues().map_err(|_| "unable to switch to queue directory")?;
+        // What takes bounces is a program too, and may be set-uid or QMAILQUEUE: a copy of us runs it.
+        queue::submit::launch_from_now_on().map_err(|_| "unable to start launcher")?;
+
+        confine();
+
         let means = Means {
             world: Box::new(System::new(trigger, mutex)),
             queue: Box::new(queue),
@@ -202,7 +244,7 @@ impl Send {
             settings,
             rewrite,
             destinations,
-            workers: Workers::start(layout).map_err(|_| "unable to start threads")?,
+            workers: Workers::start(layout, queues).map_err(|_| "unable to start threads")?,
             cleaner: Cleaner::new(to_clean, from_clean).map_err(|_| "no qmail-clean")?,
             to,
             from,

@@ -17,6 +17,7 @@ mod qlx;
 mod start;
 mod version;
 mod worker;
+pub use worker::promises as worker_promises;
 
 pub use lspawn::lspawn;
 pub use start::start;

@@ -8,12 +8,19 @@ use qmail_local::within::{self, Order};
 use queue::spawner::Ticket;
 use sys::handover::{self, Patience};
 use sys::ids::Ids;
+use sys::sandbox::{Access, Promises};
 
 use crate::letter::{self, ORDER_LIMIT};
 use crate::qlx;
 
 /// How many deliveries wait for the disk together.
 pub(crate) const BATCH: usize = 32;
+
+/// What a worker promises when it has become its user: files, wherever the user keeps his mail, and nothing else. What
+/// needs more, a program or a forward, is no order for a worker.
+pub fn promises() -> Promises {
+    Promises::new().path("/", Access::Make)
+}
 
 /// Runs in the child, which holds nothing but `socket`. Returns its exit code.
 pub(crate) fn serve(socket: &OwnedFd, ids: Option<&Ids>, default: &[u8]) -> u8 {
@@ -28,6 +35,7 @@ pub(crate) fn serve(socket: &OwnedFd, ids: Option<&Ids>, default: &[u8]) -> u8 {
     if within::prepare().is_err() {
         return qlx::SYSTEM;
     }
+    promises().enforce();
     let mut buffer = vec![0; ORDER_LIMIT];
     loop {
         match gather(socket, default, &mut buffer) {

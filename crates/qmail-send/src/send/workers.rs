@@ -87,6 +87,13 @@ pub(crate) struct Workers {
     letters: usize,
 }
 
+/// The queue, once for each thread.
+#[derive(Debug)]
+pub(crate) struct Queues {
+    disk: Dir,
+    post: Vec<Dir>,
+}
+
 impl std::fmt::Debug for Workers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Workers({}, {})", self.chores, self.letters)
@@ -94,13 +101,23 @@ impl std::fmt::Debug for Workers {
 }
 
 impl Workers {
+    /// The queue as each thread holds it. To be opened before the promises, which keep its directory closed.
+    pub(crate) fn open_queues() -> io::Result<Queues> {
+        let disk = Dir::open("queue")?;
+        let post = (0..POSTMEN).map(|_| Dir::open("queue"));
+        Ok(Queues {
+            disk,
+            post: post.collect::<io::Result<Vec<Dir>>>()?,
+        })
+    }
+
     /// Starts them.
     ///
     /// # Errors
-    /// No thread, no pipe, no queue.
-    pub(crate) fn start(layout: Layout) -> io::Result<Workers> {
+    /// No thread, no pipe.
+    pub(crate) fn start(layout: Layout, queues: Queues) -> io::Result<Workers> {
         let (workers, orders) = Workers::connect()?;
-        let queue = Dir::open("queue")?;
+        let queue = queues.disk;
         let to = orders.results.clone();
         let chores = orders.chores;
         std::thread::Builder::new().spawn(move || {
@@ -109,9 +126,8 @@ impl Workers {
             }
         })?;
         let letters = Arc::new(Mutex::new(orders.letters));
-        for _ in 0..POSTMEN {
+        for queue in queues.post {
             let (letters, to) = (Arc::clone(&letters), orders.results.clone());
-            let queue = Dir::open("queue")?;
             std::thread::Builder::new().spawn(move || carry(&queue, layout, &letters, &to))?;
         }
         Ok(workers)

@@ -217,7 +217,6 @@ fn a_queue_that_cannot_be_written_is_waited_for() {
 fn a_failure_that_cannot_be_noted_is_not_a_failure_yet() {
     let home = Home::new("damage-bounce");
     catch_bounces(&home);
-    fs::remove_dir(home.join("queue/bounce")).unwrap();
     let tries = AtomicU32::new(0);
     let mut office = Office::open(&home, move |_| {
         let is_first = tries.fetch_add(1, Ordering::Relaxed) == 0;
@@ -227,10 +226,12 @@ fn a_failure_that_cannot_be_noted_is_not_a_failure_yet() {
     kit::eventually("deferred", || {
         home.queue("local").len() == 1 && home.queue("todo").is_empty()
     });
+    let in_the_way = home.join("queue/bounce").join(id.to_string());
+    fs::create_dir(&in_the_way).unwrap();
     office.signal(Signal::SIGALRM);
     office.await_log("alert: unable to append to bounce message; will try again later\n");
     office.serve(&home, "s@x", &[], "m");
-    fs::create_dir(home.join("queue/bounce")).unwrap();
+    fs::remove_dir(in_the_way).unwrap();
     office.signal(Signal::SIGALRM);
     office.await_log(&format!("end msg {id}"));
     assert_eq!(bounces(&home).len(), 1);
