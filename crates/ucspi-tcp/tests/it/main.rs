@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod exhaustion;
 mod fake_dns;
 mod filters;
 mod frontend;
