@@ -16,6 +16,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use kit::office::Office;
+use kit::smtp::Client;
 
 /// A checker that is not ours: alice has the password `secret`, in clear, so that it can do every mechanism.
 const CHECKER: &str = r"#!/usr/bin/env python3
@@ -64,6 +65,22 @@ struct Submission {
 
 impl Submission {
     fn new(name: &str, options: &[&str]) -> Submission {
+        Submission::under("tcpserver", name, options, &[("INTRANET", "")])
+    }
+
+    /// With a TLS server: from the first byte, or with `-n` when the client asks for it.
+    fn with_tls(name: &str, options: &[&str]) -> Submission {
+        let env = [
+            ("CERTFILE", "control/cert.pem"),
+            ("KEYFILE", "control/key.pem"),
+            ("SMTPAUTH", "!+cram"),
+            ("AUTHTLS", "1"),
+        ];
+        let options = [&["-e"], options].concat();
+        Submission::under("sslserver", name, &options, &env)
+    }
+
+    fn under(server: &str, name: &str, options: &[&str], env: &[(&str, &str)]) -> Submission {
         let mut office = Office::new(name);
         fs::create_dir_all(office.home.join("run/queue")).unwrap();
         fs::copy(
@@ -71,6 +88,11 @@ impl Submission {
             office.home.join("bin/qmail-queued"),
         )
         .unwrap();
+        if server == "sslserver" {
+            let program = kit::program("sslserver");
+            fs::copy(program, office.home.join("bin/sslserver")).unwrap();
+            make_certificate(&office.home.join("control"));
+        }
         let checker = office.home.write("bin/checker", CHECKER);
         fs::set_permissions(&checker, fs::Permissions::from_mode(0o755)).unwrap();
         office.home.control("checkerknows", "SCRAM-SHA-256\n");
@@ -88,11 +110,19 @@ impl Submission {
             UnixStream::connect(&socket).is_ok()
         });
         let args = ["mail.host.test", "checker", "/bin/true"];
-        office.start_server("tcpserver", options, &[("INTRANET", "")], &args);
+        office.start_server(server, options, env, &args);
         Submission {
             office,
             _service: service,
         }
+    }
+
+    fn certificate(&self) -> String {
+        self.office
+            .home
+            .join("control/cert.pem")
+            .display()
+            .to_string()
     }
 
     fn port(&self) -> String {
@@ -104,11 +134,38 @@ impl Submission {
     }
 }
 
+/// A certificate for host.test and localhost that its own clients trust.
+fn make_certificate(place: &Path) {
+    let made = Command::new("/usr/bin/openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"])
+        .args([
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-subj",
+            "/CN=host.test",
+        ])
+        .args(["-addext", "subjectAltName=DNS:host.test,DNS:localhost"])
+        .args(["-keyout", "key.pem", "-out", "cert.pem"])
+        .current_dir(place)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", told(&made));
+}
+
 /// Whether a client is there; a test that finds none says so.
 fn has(client: &str) -> bool {
     let found = Path::new("/usr/bin").join(client).exists();
     if !found {
         eprintln!("SKIPPED (no {client})");
+    }
+    found
+}
+
+/// swaks needs a library of Perl for TLS.
+fn swaks_has_tls() -> bool {
+    let found = run("perl", &["-MNet::SSLeay", "-e", "1"]).status.success();
+    if !found {
+        eprintln!("SKIPPED (no Net::SSLeay for swaks)");
     }
     found
 }
@@ -247,4 +304,247 @@ fn clients_of_others_log_in_and_send() {
             );
         }
     }
+}
+
+const SMTPLIB_TLS: &str = r"
+import smtplib, ssl, sys
+port, how, trust = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+context = ssl.create_default_context(cafile=trust)
+if how == 'starttls':
+    client = smtplib.SMTP('localhost', port, timeout=20)
+    client.ehlo('me.test')
+    assert not client.has_extn('auth'), 'AUTH in clear'
+    code = client.docmd('AUTH', 'PLAIN AGFsaWNlAHNlY3JldA==')[0]
+    assert code == 538, code
+    client.starttls(context=context)
+else:
+    client = smtplib.SMTP_SSL('localhost', port, timeout=20, context=context)
+client.ehlo('me.test')
+assert client.has_extn('auth') and not client.has_extn('starttls')
+assert client.mail('alice@host.test')[0] == 530
+client.rset()
+client.login('alice', 'secret')
+client.sendmail('alice@host.test', ['x@out.example'], b'Subject: x\r\n\r\nbody\r\n')
+client.quit()
+";
+
+#[test]
+fn clients_of_others_log_in_under_tls() {
+    if !has("openssl") {
+        return;
+    }
+    for how in ["starttls", "smtps"] {
+        let starttls = how == "starttls";
+        let options: &[&str] = if starttls { &["-n"] } else { &[] };
+        let place = Submission::with_tls("submission-tls", options);
+        let (port, trust) = (place.port(), place.certificate());
+        let mut sent = 0;
+        if has("python3") {
+            let output = run("python3", &["-c", SMTPLIB_TLS, &port, how, &trust]);
+            assert!(output.status.success(), "{how} {}", told(&output));
+            sent += 1;
+        }
+        if has("swaks") && swaks_has_tls() {
+            let tls = if starttls {
+                "--tls"
+            } else {
+                "--tls-on-connect"
+            };
+            let server = format!("127.0.0.1:{port}");
+            let output = run(
+                "swaks",
+                &[
+                    "--server",
+                    &server,
+                    tls,
+                    "--from",
+                    "alice@host.test",
+                    "--to",
+                    "x@out.example",
+                    "--auth",
+                    "PLAIN",
+                    "--auth-user",
+                    "alice",
+                    "--auth-password",
+                    "secret",
+                    "--timeout",
+                    "20",
+                ],
+            );
+            assert!(output.status.success(), "{how} {}", told(&output));
+            sent += 1;
+        }
+        if has("curl") {
+            let scheme = if starttls { "smtp" } else { "smtps" };
+            let url = format!("{scheme}://host.test:{port}/me.test");
+            let at = format!("host.test:{port}:127.0.0.1");
+            let output = run(
+                "curl",
+                &[
+                    "-sS",
+                    "--max-time",
+                    "20",
+                    "--ssl-reqd",
+                    "--cacert",
+                    &trust,
+                    "--resolve",
+                    &at,
+                    "--url",
+                    &url,
+                    "--mail-from",
+                    "alice@host.test",
+                    "--mail-rcpt",
+                    "x@out.example",
+                    "--user",
+                    "alice:secret",
+                    "--upload-file",
+                    "-",
+                ],
+            );
+            assert!(output.status.success(), "{how} {}", told(&output));
+            sent += 1;
+        }
+        if has("msmtp") {
+            for mechanism in ["plain", "scram-sha-256"] {
+                let output = run(
+                    "msmtp",
+                    &[
+                        "--host=localhost",
+                        &format!("--port={port}"),
+                        "--tls=on",
+                        if starttls {
+                            "--tls-starttls=on"
+                        } else {
+                            "--tls-starttls=off"
+                        },
+                        &format!("--tls-trust-file={trust}"),
+                        "--timeout=20",
+                        &format!("--auth={mechanism}"),
+                        "--user=alice",
+                        "--passwordeval=echo secret",
+                        "--from=alice@host.test",
+                        "x@out.example",
+                    ],
+                );
+                assert!(
+                    output.status.success(),
+                    "{how} {mechanism} {}",
+                    told(&output)
+                );
+                sent += 1;
+            }
+        }
+        let log = place.office.log("log-smtpd");
+        assert_eq!(place.queued(), sent, "{log}");
+        assert_eq!(
+            log.matches(" tls=TLSv1.3 auth=alice login=alice ").count(),
+            sent,
+            "{log}"
+        );
+        for id in place.office.home.queue("mess") {
+            let text = fs::read(place.office.home.join("queue/mess").join(id)).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            let with = " (alice@127.0.0.1)\n  by host.test with ESMTPSA (TLSv1.3 TLS_";
+            assert!(text.contains(with), "{text}");
+        }
+    }
+}
+
+/// CVE-2011-0411, with a real TLS server: what comes behind STARTTLS in one segment is neither obeyed in clear nor under
+/// TLS.
+#[test]
+fn nothing_is_injected_before_tls() {
+    if !has("openssl") {
+        return;
+    }
+    let place = Submission::with_tls("submission-inject", &["-n"]);
+    let mut client = Client::connect(place.office.smtp());
+    assert_eq!(client.say("EHLO x").code, 250);
+    assert!(client.send(b"STARTTLS\r\nEHLO evil\r\nMAIL FROM:<e@b.test>\r\n"));
+    assert_eq!(client.reply().code, 421);
+    // Over s_client: the answer to the command that is sent first under TLS comes first.
+    let port = place.port();
+    let mut child = Command::new("/usr/bin/openssl")
+        .args(["s_client", "-quiet", "-starttls", "smtp", "-connect"])
+        .arg(format!("127.0.0.1:{port}"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let words = b"MAIL FROM:<a@b.test>\r\nEHLO me\r\nSTARTTLS\r\nQUIT\r\n";
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), words).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let codes: Vec<String> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter(|l| l.as_bytes().get(3) == Some(&b' '))
+        .filter_map(|l| l.get(..3).map(str::to_owned))
+        .collect();
+    // s_client shows the end of the plain EHLO first.
+    assert!(
+        codes.ends_with(&["503", "250", "503", "221"].map(str::to_owned)),
+        "{codes:?}"
+    );
+}
+
+/// Ends a TLS session after each byte of a message, in each way that there is.
+const CUTTER: &str = r"
+import os, socket, ssl, struct, sys
+port, trust = int(sys.argv[1]), sys.argv[2]
+context = ssl.create_default_context(cafile=trust)
+def reply(file):
+    while True:
+        line = file.readline()
+        if line[3:4] != b'-': return line[:3]
+text = b'Subject: x\r\n\r\nbody\r\n.\r'
+for way in ('notify', 'cut', 'reset', 'plain'):
+    for at in range(len(text) + 1):
+        plain = socket.create_connection(('localhost', port), 20)
+        tls = context.wrap_socket(plain, server_hostname='localhost')
+        file = tls.makefile('rb')
+        reply(file)
+        for word in (b'EHLO x', b'AUTH PLAIN AGFsaWNlAHNlY3JldA==', b'MAIL FROM:<a@b.test>',
+                     b'RCPT TO:<x@out.example>', b'DATA'):
+            tls.sendall(word + b'\r\n')
+            code = reply(file)
+        assert code == b'354', code
+        tls.sendall(text[:at])
+        if way == 'notify':
+            tls.settimeout(20)
+            try: tls.unwrap()
+            except (ssl.SSLError, OSError): pass
+        if way == 'plain':
+            os.write(tls.fileno(), b'\r\n.\r\nQUIT\r\n')
+        if way == 'reset':
+            tls.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        file.close()
+        tls.close()
+print(4 * (len(text) + 1))
+";
+
+/// CVE-2026-45185 and its kind.
+#[test]
+fn tls_that_ends_in_the_middle_of_a_message_leaves_nothing() {
+    if !has("openssl") || !has("python3") {
+        return;
+    }
+    let place = Submission::with_tls("submission-cut", &[]);
+    let output = run(
+        "python3",
+        &["-c", CUTTER, &place.port(), &place.certificate()],
+    );
+    assert!(output.status.success(), "{}", told(&output));
+    let count: usize = String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .parse()
+        .unwrap();
+    let lost = || {
+        let log = place.office.log("log-smtpd");
+        log.matches(" result=lost code=- status=- reason=disconnect ")
+            .count()
+            == count
+    };
+    kit::eventually("every session has ended", lost);
+    assert_eq!(place.queued(), 0);
+    assert!(place.office.home.queue("mess").is_empty());
 }
