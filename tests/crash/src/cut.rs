@@ -3,19 +3,25 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kit::until;
 
 use crate::disk::{Kind, quiet, unmount};
 use crate::fuse::Fuse;
+use crate::sink::Sink;
 use crate::store::{Chance, Cut, Event, Left, Player, Store};
 use crate::suite::{Mail, Suite};
 
 /// How long one state may take to drain.
 const DRAIN: Duration = Duration::from_secs(15);
 /// How long the workload may take.
-const WORK: Duration = Duration::from_mins(1);
+const WORK: Duration = Duration::from_mins(2);
+/// Messages of one workload.
+pub const MAILS: usize = 12;
+/// So many are given to the queue service at once.
+const AT_ONCE: usize = 3;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -69,6 +75,7 @@ pub struct Figures {
 struct Place<'a> {
     plan: &'a Plan,
     suite: &'a Suite,
+    sink: &'a Sink,
     fuse: &'a Fuse,
 }
 
@@ -116,16 +123,19 @@ impl Place<'_> {
     }
 }
 
-/// The messages: three to alice, then one to nobody that comes back to bob, and one that is forwarded.
+/// The messages: most to alice, by a worker; one to nobody that comes back to bob, one that is forwarded, one to another
+/// host, one to alice and there.
 fn mails(count: usize) -> Vec<Mail> {
     (0..count)
         .map(|n| {
-            let to = match n % 5 {
-                3 => "nobody@host.test",
-                4 => "alice-copy@host.test",
-                _ => "alice@host.test",
+            let to: &[&str] = match n % 6 {
+                2 => &["far@elsewhere.test"],
+                3 => &["nobody@host.test"],
+                4 => &["alice-copy@host.test"],
+                5 => &["alice@host.test", "far@elsewhere.test"],
+                _ => &["alice@host.test"],
             };
-            Mail::new("cut", n, &[to])
+            Mail::new("cut", n, to)
         })
         .collect()
 }
@@ -169,22 +179,52 @@ fn record(place: &Place<'_>, mails: &[Mail]) -> io::Result<(Vec<Store>, Vec<Even
             other => Err(io::Error::other(format!("qmail-queue: {other:?}"))),
         }
     };
-    // The first half waits in the queue; the rest comes while deliveries go on.
+    let give = |n: usize| -> io::Result<()> {
+        if suite.inject(&mails[n])? {
+            place.fuse.mark(Event::Acknowledged(n));
+            Ok(())
+        } else {
+            Err(io::Error::other("the queue service did not take a message"))
+        }
+    };
+    let taken = place.fuse.marker();
+    let all = mails.to_vec();
+    place.sink.hook(Some(Arc::new(move |text: &[u8]| {
+        if let Some(n) = all.iter().position(|m| m.ends(text)) {
+            taken.mark(Event::Taken(n));
+        }
+    })));
+    // The first half waits in the queue; the rest comes while deliveries go on, several at once to the queue service.
     let half = mails.len() / 2;
     for n in 0..half {
         submit(n)?;
     }
     let mut running = suite.start()?;
-    for n in half..mails.len() {
-        submit(n)?;
-        if n % 3 == 0 {
-            let _ = until(WORK, || suite.is_empty().then_some(()));
+    let mut service = if suite.reference {
+        None
+    } else {
+        Some(suite.serve()?)
+    };
+    let later: Vec<usize> = (half..mails.len()).collect();
+    for group in later.chunks(AT_ONCE) {
+        if suite.reference {
+            group.iter().try_for_each(|n| submit(*n))?;
+        } else {
+            std::thread::scope(|scope| {
+                let at_work: Vec<_> = group.iter().map(|n| scope.spawn(|| give(*n))).collect();
+                at_work.into_iter().try_for_each(|w| w.join().unwrap())
+            })?;
         }
     }
     let drained = until(WORK, || suite.is_empty().then_some(()));
     let log = running.log();
     running.stop();
+    if let Some(service) = &mut service {
+        service.stop();
+    }
     let events = place.fuse.recorded();
+    place.sink.hook(None);
+    place.sink.take();
     place.unmount()?;
     place.take(&disks);
     if drained.is_none() {
@@ -236,9 +276,11 @@ fn judge(
     place: &Place<'_>,
     mails: &[Mail],
     acknowledged: &[usize],
+    taken: &[usize],
     figures: &mut Figures,
 ) -> Vec<String> {
     let suite = place.suite;
+    place.sink.take();
     let mut said = Vec::new();
     let mut lost = false;
     let mut torn = false;
@@ -270,7 +312,7 @@ fn judge(
         }
     }
     for n in acknowledged {
-        if present(&mails[*n], &texts) == 0 {
+        if present(&mails[*n], &texts) == 0 && !taken.contains(n) {
             lost = true;
             said.push(format!("message {n} was acknowledged and is nowhere"));
         }
@@ -279,10 +321,12 @@ fn judge(
         figures.stuck += 1;
         said.push(why);
     }
-    let copies: Vec<Vec<u8>> = crate::suite::USERS
+    let local: Vec<Vec<u8>> = crate::suite::USERS
         .iter()
         .flat_map(|u| suite.delivered(u))
         .collect();
+    let far = place.sink.take();
+    let copies: Vec<Vec<u8>> = local.iter().chain(&far).cloned().collect();
     figures.copies += copies.len();
     for text in &copies {
         if !whole(text) {
@@ -294,14 +338,16 @@ fn judge(
         }
     }
     for (n, mail) in mails.iter().enumerate() {
-        let count = present(mail, &copies);
-        if count == 0 && acknowledged.contains(&n) && !lost {
+        let to_far = mail.recipients.iter().any(|r| r.starts_with("far@"));
+        let to_local = mail.recipients.iter().any(|r| !r.starts_with("far@"));
+        let far = present(mail, &far) + usize::from(taken.contains(&n));
+        let local = present(mail, &local);
+        let is_missing = to_far && far == 0 || to_local && local == 0;
+        if is_missing && acknowledged.contains(&n) && !lost {
             lost = true;
             said.push(format!("message {n} was acknowledged and never delivered"));
         }
-        if count > 1 {
-            figures.twice += count - 1;
-        }
+        figures.twice += far.saturating_sub(1) + local.saturating_sub(1);
     }
     figures.lost += usize::from(lost);
     figures.torn += usize::from(torn);
@@ -312,11 +358,12 @@ fn judge(
 ///
 /// # Errors
 /// The machine cannot do it, or the workload itself failed.
-pub fn run(plan: &Plan, suite: &Suite, mount: &Path) -> io::Result<Figures> {
+pub fn run(plan: &Plan, suite: &Suite, sink: &Sink, mount: &Path) -> io::Result<Figures> {
     let fuse = Fuse::mount(mount)?;
     let place = Place {
         plan,
         suite,
+        sink,
         fuse: &fuse,
     };
     let mut figures = Figures::default();
@@ -339,13 +386,18 @@ fn round(place: &Place<'_>, figures: &mut Figures) -> io::Result<()> {
     let mut player = Player::new(&base, &events);
     for (cut, newest) in chosen {
         player.forward(cut.at);
-        let acknowledged: Vec<usize> = events[..cut.at]
-            .iter()
-            .filter_map(|e| match e {
-                Event::Acknowledged(n) => Some(*n),
-                _ => None,
-            })
-            .collect();
+        let before = &events[..cut.at];
+        let named = |what: fn(&Event) -> Option<usize>| -> Vec<usize> {
+            before.iter().filter_map(what).collect()
+        };
+        let acknowledged = named(|e| match e {
+            Event::Acknowledged(n) => Some(*n),
+            _ => None,
+        });
+        let taken = named(|e| match e {
+            Event::Taken(n) => Some(*n),
+            _ => None,
+        });
         figures.states += 1;
         figures.by_left[match cut.left {
             Left::Flushed => 0,
@@ -356,7 +408,7 @@ fn round(place: &Place<'_>, figures: &mut Figures) -> io::Result<()> {
         figures.newest += usize::from(newest);
         let said = if place.mount(&disks) {
             let before = figures.lost;
-            let said = judge(place, &mails, &acknowledged, figures);
+            let said = judge(place, &mails, &acknowledged, &taken, figures);
             figures.newest_lost += usize::from(newest && figures.lost > before);
             place.unmount()?;
             said

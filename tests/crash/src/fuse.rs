@@ -156,6 +156,25 @@ impl Fuse {
     pub fn mark(&self, event: Event) {
         self.state().events.push(event);
     }
+
+    /// The same from elsewhere.
+    pub fn marker(&self) -> Marker {
+        Marker(self.state.clone())
+    }
+}
+
+/// Puts sentences of the workload into the record.
+#[derive(Clone, Debug)]
+pub struct Marker(Arc<Mutex<State>>);
+
+impl Marker {
+    /// One of them; if the record is on.
+    pub fn mark(&self, event: Event) {
+        let mut state = self.0.lock().unwrap();
+        if state.recording {
+            state.events.push(event);
+        }
+    }
 }
 
 impl Drop for Fuse {

@@ -13,7 +13,7 @@ use kit::until;
 use crate::shape::{self, Copies};
 use crate::sink::Sink;
 use crate::story::{Kind, Need, Seen, Story, Way, faults};
-use crate::suite::{Mail, Running, Suite, Trace, USERS, files, outlast, wait};
+use crate::suite::{Mail, Running, SESSION_LIMIT, Suite, Trace, USERS, files, outlast, wait};
 use crate::trace::Fault;
 
 /// Names the variable that holds one fault, as a finding says it: only that one is tried, and its log is shown.
@@ -25,8 +25,6 @@ const DRAIN: Duration = Duration::from_secs(30);
 const CALM: Duration = Duration::from_millis(80);
 /// How long a case may go on without a sign of the fault.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a session may take.
-const TALK: Duration = Duration::from_secs(10);
 /// More calls than this of one story are no work.
 const MOST_CALLS: usize = 2000;
 /// Where the other host's copies are counted.
@@ -35,6 +33,8 @@ const SINK: &str = "sink";
 /// What was found, of one story.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
+    /// faults that there are, of which every so manieth was tried
+    pub possible: usize,
     /// cases in which the fault happened
     pub cases: usize,
     /// of those, the ones at a call that changes something others can see
@@ -161,7 +161,9 @@ impl<'a> Bench<'a> {
 
     /// Waits until the tracer has seen the last process end. Whether the fault happened.
     fn over(&self) -> bool {
-        let _ = until(TALK, || self.trace().contains("\nOVER").then_some(()));
+        let _ = until(SESSION_LIMIT, || {
+            self.trace().contains("\nOVER").then_some(())
+        });
         self.happened()
     }
 
@@ -185,11 +187,11 @@ impl<'a> Bench<'a> {
                 .iter()
                 .map(|mail| Ok(self.suite.submit(mail)?.is_some_and(|s| s.success())))
                 .collect(),
-            Way::Inject => mails.iter().map(|mail| self.inject(mail)).collect(),
+            Way::Inject => mails.iter().map(|mail| self.suite.inject(mail)).collect(),
             Way::Service => std::thread::scope(|scope| {
                 let at_work: Vec<_> = mails
                     .iter()
-                    .map(|mail| scope.spawn(|| self.inject(mail)))
+                    .map(|mail| scope.spawn(|| self.suite.inject(mail)))
                     .collect();
                 at_work.into_iter().map(|w| w.join().unwrap()).collect()
             }),
@@ -203,15 +205,6 @@ impl<'a> Bench<'a> {
                 session(&mut smtpd, mails)
             }
         }
-    }
-
-    fn inject(&self, mail: &Mail) -> io::Result<bool> {
-        let mut inject = self.suite.command("qmail-inject");
-        inject
-            .args([&format!("-f{}", mail.sender), "-a"])
-            .args(&mail.recipients);
-        let (code, _) = talk(&mut inject, &mail.body)?;
-        Ok(code == Some(0))
     }
 
     /// Lets messages wait for a second attempt, and stops qmail-send.
@@ -228,8 +221,8 @@ impl<'a> Bench<'a> {
         done.ok_or_else(|| io::Error::other(format!("nothing waits: {log}")))
     }
 
-    /// The story with a fault. Which mails were acknowledged; nothing if the fault never happened.
-    fn play(&mut self, mails: &[Mail], fault: &Fault) -> io::Result<Option<Vec<bool>>> {
+    /// The story with a fault. Which mails were acknowledged, and whether the fault happened.
+    fn play(&mut self, mails: &[Mail], fault: &Fault) -> io::Result<(Vec<bool>, bool)> {
         let way = self.story.way;
         if self.story.needs(Need::Later) {
             self.sink.defer(mails.len());
@@ -255,7 +248,7 @@ impl<'a> Bench<'a> {
         }
         let happened = self.over();
         self.suite.trace = None;
-        Ok(happened.then_some(acknowledged))
+        Ok((acknowledged, happened))
     }
 
     /// Waits until all is done, or the fault happened and nothing moves any more.
@@ -290,9 +283,10 @@ impl<'a> Bench<'a> {
     fn case(&mut self, fault: &Fault, figures: &mut Figures) -> io::Result<()> {
         self.clear()?;
         let mails = self.mails();
-        let Some(acknowledged) = self.play(&mails, fault)? else {
+        let (acknowledged, happened) = self.play(&mails, fault)?;
+        if !happened {
             return Ok(());
-        };
+        }
         let fired = self.trace();
         let fired = fired.lines().find(|l| l.starts_with("FIRED")).unwrap_or("");
         if std::env::var_os(ONE).is_some() {
@@ -496,7 +490,11 @@ impl<'a> Bench<'a> {
     fn look(&mut self) -> io::Result<Vec<Seen>> {
         self.clear()?;
         let mails = self.mails();
-        self.play(&mails, &Fault::look())?;
+        let (acknowledged, _) = self.play(&mails, &Fault::look())?;
+        if acknowledged.contains(&false) {
+            let text = format!("{}: not taken without a fault", self.story.name);
+            return Err(io::Error::other(text));
+        }
         let seen: Vec<Seen> = self
             .trace()
             .lines()
@@ -537,6 +535,7 @@ impl<'a> Bench<'a> {
         if let Ok(one) = std::env::var(ONE) {
             all = vec![Fault::read(&one).ok_or_else(|| io::Error::other("no such fault"))?];
         }
+        figures.possible = all.len();
         let first = self.story.name.len() % stride.min(all.len()).max(1);
         for fault in all.iter().skip(first).step_by(stride) {
             self.case(fault, &mut figures)?;
@@ -558,7 +557,7 @@ fn session(smtpd: &mut Command, mails: &[Mail]) -> io::Result<Vec<bool>> {
         return Err(io::Error::other("no pipes"));
     };
     let waiter = std::thread::spawn(move || {
-        let end = wait(&mut child, TALK);
+        let end = wait(&mut child, SESSION_LIMIT);
         // Whoever of the group is left holds the pipes open.
         outlast(group);
         end
@@ -586,7 +585,7 @@ fn session(smtpd: &mut Command, mails: &[Mail]) -> io::Result<Vec<bool>> {
         }
         text.extend_from_slice(b".\r\n");
         let end = if go { ask(&text) } else { String::new() };
-        acknowledged.push(end.starts_with("250 ok ") && end.contains(" qp "));
+        acknowledged.push(end.starts_with("250 ") && end.contains(" qp "));
     }
     ask(b"QUIT\r\n");
     drop(stdin);
@@ -594,34 +593,4 @@ fn session(smtpd: &mut Command, mails: &[Mail]) -> io::Result<Vec<bool>> {
         .join()
         .map_err(|_| io::Error::other("the waiter ended"))??;
     Ok(acknowledged)
-}
-
-/// Runs a program with an input; its exit code and what it said on descriptor 1.
-fn talk(command: &mut Command, input: &[u8]) -> io::Result<(Option<i32>, Vec<u8>)> {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()?;
-    let stdin = child.stdin.take();
-    let input = input.to_vec();
-    let writer = std::thread::spawn(move || {
-        if let Some(mut stdin) = stdin {
-            let _ = stdin.write_all(&input);
-        }
-    });
-    let stdout = child.stdout.take();
-    let reader = std::thread::spawn(move || {
-        let mut said = Vec::new();
-        if let Some(mut stdout) = stdout {
-            let _ = io::Read::read_to_end(&mut stdout, &mut said);
-        }
-        said
-    });
-    let status = wait(&mut child, TALK)?;
-    let _ = writer.join();
-    let said = reader.join().unwrap_or_default();
-    outlast(child.id());
-    Ok((status.and_then(|s| s.code()), said))
 }

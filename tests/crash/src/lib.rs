@@ -99,19 +99,20 @@ fn cut_job(
     let plan = cut::Plan {
         kind: Kind::from_name(kind).ok_or_else(|| io::Error::other("no such file system"))?,
         two: layout == "two",
-        mails: 10,
+        mails: cut::MAILS,
         states: number(states)?,
-        subsets: 3,
+        subsets: 4,
         rounds: number(rounds)?,
     };
+    let sink = sink::Sink::start()?;
     let suite = if whose == "C" {
-        Suite::reference("cut", bin)?
+        Suite::reference("cut", bin, sink.port)?
     } else {
-        Suite::ours("cut", bin, 1)?
+        Suite::ours("cut", bin, sink.port)?
     };
     let at = suite.scratch.join("fuse");
     std::fs::create_dir(&at)?;
-    let found = cut::run(&plan, &suite, &at)?;
+    let found = cut::run(&plan, &suite, &sink, &at)?;
     let name = format!(
         "{kind}, {}, {whose}",
         if plan.two {
@@ -150,6 +151,7 @@ fn hurt_job(kind: &str, name: &str, stride: &str, bin: &Path) -> io::Result<Row>
         .ok_or_else(|| io::Error::other("no such kind"))?;
     let found = kill::Bench::new(bin, story)?.run(way, number(stride)?)?;
     let mut row = Row::new(word, story.name)
+        .with("possible", found.possible)
         .with("cases", found.cases)
         .with("changes", found.changes)
         .with("lost", found.lost)

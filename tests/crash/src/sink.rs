@@ -7,14 +7,24 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+/// Hears of each message before the other side hears that it was taken.
+pub type Hook = Arc<dyn Fn(&[u8]) + Send + Sync>;
+
 /// The running sink.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Sink {
     /// its port on 127.0.0.1
     pub port: u16,
     received: Arc<Mutex<Vec<Vec<u8>>>>,
     /// recipients that will be told to come later
     later: Arc<AtomicUsize>,
+    hook: Arc<Mutex<Option<Hook>>>,
+}
+
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sink({})", self.port)
+    }
 }
 
 impl Sink {
@@ -28,14 +38,13 @@ impl Sink {
             port: listener.local_addr()?.port(),
             received: Arc::default(),
             later: Arc::default(),
+            hook: Arc::default(),
         };
-        let received = sink.received.clone();
-        let later = sink.later.clone();
+        let running = sink.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let received = received.clone();
-                let later = later.clone();
-                thread::spawn(move || serve(&stream, &received, &later));
+                let sink = running.clone();
+                thread::spawn(move || serve(&stream, &sink));
             }
         });
         Ok(sink)
@@ -51,13 +60,18 @@ impl Sink {
         self.later.store(count, Ordering::SeqCst);
     }
 
+    /// From now on, or no more: calls this.
+    pub fn hook(&self, hook: Option<Hook>) {
+        *self.hook.lock().unwrap() = hook;
+    }
+
     /// How many messages wait for `take`.
     pub fn count(&self) -> usize {
         self.received.lock().unwrap().len()
     }
 }
 
-fn serve(stream: &TcpStream, received: &Mutex<Vec<Vec<u8>>>, later: &AtomicUsize) -> Option<()> {
+fn serve(stream: &TcpStream, sink: &Sink) -> Option<()> {
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .ok()?;
@@ -86,12 +100,16 @@ fn serve(stream: &TcpStream, received: &Mutex<Vec<Vec<u8>>>, later: &AtomicUsize
                     message.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
                     message.push(b'\n');
                 }
+                if let Some(hook) = sink.hook.lock().ok()?.clone() {
+                    hook(&message);
+                }
                 let copies = std::iter::repeat_n(message, recipients);
-                received.lock().ok()?.extend(copies);
+                sink.received.lock().ok()?.extend(copies);
                 say("250 ok")?;
             }
             b"RCPT"
-                if later
+                if sink
+                    .later
                     .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
                     .is_ok() =>
             {

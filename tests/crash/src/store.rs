@@ -118,6 +118,8 @@ pub enum Event {
     },
     /// this message was acknowledged
     Acknowledged(usize),
+    /// another host has it, and is about to say so
+    Taken(usize),
 }
 
 /// What a cut leaves of the writes after the last flush.
@@ -199,6 +201,7 @@ impl<'a> Player<'a> {
                     }
                 }
                 Event::Acknowledged(_) => self.acknowledged += 1,
+                Event::Taken(_) => {}
             }
             self.at += 1;
         }

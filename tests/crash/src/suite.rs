@@ -23,6 +23,9 @@ const FLAT_DIRS: [&str; 5] = ["pid", "intd", "todo", "bounce", "lock"];
 /// How long one submission may take.
 const SUBMIT_LIMIT: Duration = Duration::from_secs(20);
 
+/// How long a session of one program may take.
+pub const SESSION_LIMIT: Duration = Duration::from_secs(10);
+
 /// How often what is deferred is made due.
 const PUSH: Duration = Duration::from_millis(50);
 
@@ -189,7 +192,7 @@ impl Suite {
     ///
     /// # Errors
     /// It cannot be copied or mounted.
-    pub fn reference(name: &str, home: &Path) -> io::Result<Suite> {
+    pub fn reference(name: &str, home: &Path, port: u16) -> io::Result<Suite> {
         let scratch = Scratch::new(name);
         let copy = scratch.join("copy");
         fs::create_dir(&copy)?;
@@ -219,7 +222,7 @@ impl Suite {
             ids: (0, 0),
             trace: None,
             env: Vec::new(),
-            port: 0,
+            port,
         };
         suite.furnish()?;
         Ok(suite)
@@ -389,6 +392,19 @@ impl Suite {
         let _ = writer.join();
         outlast(child.id());
         end
+    }
+
+    /// Gives a message to qmail-inject. Whether it was taken.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn inject(&self, mail: &Mail) -> io::Result<bool> {
+        let mut inject = self.command("qmail-inject");
+        inject
+            .args([&format!("-f{}", mail.sender), "-a"])
+            .args(&mail.recipients);
+        let (code, _) = talk(&mut inject, &mail.body)?;
+        Ok(code == Some(0))
     }
 
     /// Starts qmail-start with its log in a file.
@@ -617,4 +633,34 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Runs a program with an input; its exit code and what it said on descriptor 1.
+fn talk(command: &mut Command, input: &[u8]) -> io::Result<(Option<i32>, Vec<u8>)> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()?;
+    let stdin = child.stdin.take();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || {
+        if let Some(mut stdin) = stdin {
+            let _ = stdin.write_all(&input);
+        }
+    });
+    let stdout = child.stdout.take();
+    let reader = std::thread::spawn(move || {
+        let mut said = Vec::new();
+        if let Some(mut stdout) = stdout {
+            let _ = io::Read::read_to_end(&mut stdout, &mut said);
+        }
+        said
+    });
+    let status = wait(&mut child, SESSION_LIMIT)?;
+    let _ = writer.join();
+    let said = reader.join().unwrap_or_default();
+    outlast(child.id());
+    Ok((status.and_then(|s| s.code()), said))
 }
