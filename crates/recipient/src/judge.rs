@@ -80,25 +80,29 @@ impl Judge {
             return Verdict::Unknown;
         }
         match self.user(local) {
-            Some(user) if self.can_become(&user) => files(&user),
+            Ok(user) if self.can_become(&user) => files(&user),
             _ => Verdict::Trouble,
         }
     }
 
-    /// As qmail-lspawn looks: users/cdb, then qmail-getpw.
-    fn user(&self, local: &[u8]) -> Option<User> {
-        if let Some(users) = &self.users
-            && let Some(user) = users.find(local).ok()?
-        {
-            return Some(user);
+    /// The user who has a local name, with the extension that is his: as qmail-lspawn looks, in users/cdb, then as
+    /// qmail-getpw does.
+    ///
+    /// # Errors
+    /// Nobody can tell for now, or nobody has the name and there is no user for aliases either.
+    pub fn user(&self, local: &[u8]) -> Result<User, passwd::Trouble> {
+        if let Some(users) = &self.users {
+            let found = users.find(local).map_err(|_| passwd::Trouble::Service)?;
+            if let Some(user) = found {
+                return Ok(user);
+            }
         }
         let found = passwd::find(local);
-        let found = if self.single {
+        if self.single {
             single::adapt(found, local)
         } else {
             found
-        };
-        found.ok()
+        }
     }
 
     fn can_become(&self, user: &User) -> bool {

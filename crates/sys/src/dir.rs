@@ -144,10 +144,20 @@ pub fn is_without_reader(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENXIO)
 }
 
+/// Gives the file at `path` to another user and group.
+pub fn set_owner(path: &[u8], uid: u32, gid: u32) -> io::Result<()> {
+    std::os::unix::fs::lchown(self::path(path), Some(uid), Some(gid))
+}
+
 /// Opens the file at `path` for reading, without waiting for a writer if it is a FIFO. For places whose directory may
 /// be searched but not read, so that no `Dir` can be had. Symbolic links are followed.
 pub fn open_read(path: &[u8]) -> io::Result<File> {
     open_path(path, OFlag::O_RDONLY, 0)
+}
+
+/// As `open_read`, but a symbolic link at its end is refused (`ELOOP`).
+pub fn open_read_no_link(path: &[u8]) -> io::Result<File> {
+    open_path(path, OFlag::O_RDONLY | OFlag::O_NOFOLLOW, 0)
 }
 
 /// Opens the file at `path` for appending, making it with `mode` if it is missing; does not wait if it is a FIFO.

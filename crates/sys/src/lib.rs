@@ -25,6 +25,7 @@ pub mod sandbox;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod terminal;
 pub mod time;
 #[cfg(target_os = "linux")]
 pub mod trace;

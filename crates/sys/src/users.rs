@@ -133,6 +133,28 @@ pub fn any(name: &[u8]) -> io::Result<Option<Account>> {
     }))
 }
 
+/// Every group of an account, through the system's name service: its own and those that list it.
+///
+/// # Errors
+/// The service answered with trouble.
+#[cfg(target_os = "linux")]
+pub fn groups_of(account: &Account) -> io::Result<Vec<u32>> {
+    let Ok(name) = std::ffi::CString::new(account.name.as_slice()) else {
+        return Ok(vec![account.gid]);
+    };
+    let groups = nix::unistd::getgrouplist(&name, nix::unistd::Gid::from_raw(account.gid));
+    let groups = groups.map_err(crate::error)?;
+    Ok(groups.into_iter().map(nix::unistd::Gid::as_raw).collect())
+}
+
+/// Every group of an account: its own and those of /etc/group that list it.
+#[cfg(not(target_os = "linux"))]
+pub fn groups_of(account: &Account) -> io::Result<Vec<u32>> {
+    let mut groups = vec![account.gid];
+    groups.extend(local_groups_of(&account.name)?);
+    Ok(groups)
+}
+
 /// Looks an account up by uid through the system's name service.
 pub fn any_by_uid(uid: u32) -> io::Result<Option<Account>> {
     let user =
@@ -144,4 +166,75 @@ pub fn any_by_uid(uid: u32) -> io::Result<Option<Account>> {
         home: u.dir.into_os_string().into_encoded_bytes(),
         shell: u.shell.into_os_string().into_encoded_bytes(),
     }))
+}
+
+/// Days since 1970.
+#[cfg(target_os = "linux")]
+fn today() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |t| i64::try_from(t.as_secs() / 86400).unwrap_or(0))
+}
+
+/// The stored password of an account, through the system's name service: from the shadow file where there is one. An
+/// account that has expired has none that anything matches.
+///
+/// # Errors
+/// The service answered with trouble, or this process may not read the shadow file: temporary. An unknown name is
+/// `Ok(None)`.
+#[cfg(target_os = "linux")]
+pub fn password(name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    const SIZES: [usize; 3] = [4096, 65_536, 1 << 20];
+    let Ok(name) = std::ffi::CString::new(name) else {
+        return Ok(None);
+    };
+    for size in SIZES {
+        let mut room = vec![0; size];
+        // SAFETY: a plain C struct, valid when zeroed.
+        let mut entry: libc::spwd = unsafe { std::mem::zeroed() };
+        let mut found = std::ptr::null_mut();
+        // SAFETY: all pointers lead to memory of ours that outlives the call, `room` has the length that is told.
+        let error = unsafe {
+            libc::getspnam_r(
+                name.as_ptr(),
+                &raw mut entry,
+                room.as_mut_ptr(),
+                room.len(),
+                &raw mut found,
+            )
+        };
+        if error == libc::ERANGE {
+            continue;
+        }
+        if found.is_null() {
+            return match error {
+                0 | libc::ENOENT => Ok(None),
+                _ => Err(io::Error::from_raw_os_error(error)),
+            };
+        }
+        #[allow(clippy::useless_conversion, reason = "a long has 32 bits elsewhere")]
+        let expires = i64::from(entry.sp_expire);
+        if expires > 0 && today() >= expires {
+            return Ok(Some(b"!".to_vec()));
+        }
+        if entry.sp_pwdp.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the service has put a string that ends with NUL into `room`, which still lives.
+        let text = unsafe { std::ffi::CStr::from_ptr(entry.sp_pwdp) };
+        return Ok(Some(text.to_bytes().to_vec()));
+    }
+    Err(io::Error::from_raw_os_error(libc::ERANGE))
+}
+
+/// The stored password of an account: only root sees it.
+///
+/// # Errors
+/// The service answered with trouble. An unknown name is `Ok(None)`.
+#[cfg(not(target_os = "linux"))]
+pub fn password(name: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    let Ok(text) = std::str::from_utf8(name) else {
+        return Ok(None);
+    };
+    let user = nix::unistd::User::from_name(text).map_err(crate::error)?;
+    Ok(user.map(|u| u.passwd.into_bytes()))
 }

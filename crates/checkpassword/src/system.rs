@@ -1,0 +1,57 @@
+//! checkpassword: the accounts of the system, through its name service.
+
+use auth::accept::{Backend, Entry, Identity, check};
+use auth::scheme::Bare;
+use base::{Bytes, Call, Die};
+use sys::ids::Ids;
+
+/// The longest name of an account that is looked up, bytes.
+const NAME_LIMIT: usize = 256;
+
+struct System;
+
+/// Whether the system may be asked for this name at all: name services make odd things of odd bytes.
+fn is_plausible(name: &[u8]) -> bool {
+    name.len() <= NAME_LIMIT
+        && !name.starts_with(b"-")
+        && name
+            .iter()
+            .all(|b| b.is_ascii_graphic() && !b":/,".contains(b))
+}
+
+impl Backend for System {
+    fn find(&self, name: &[u8]) -> Result<Option<Entry>, Die> {
+        if !is_plausible(name) {
+            return Ok(None);
+        }
+        let trouble = |e| Die::unable("look up the account", &e);
+        let Some(account) = sys::users::any(name).map_err(trouble)? else {
+            return Ok(None);
+        };
+        let password = sys::users::password(name).map_err(trouble)?;
+        let groups = sys::users::groups_of(&account).map_err(trouble)?;
+        Ok(Some(Entry {
+            secrets: password.into_iter().collect(),
+            bare: Bare::Crypt,
+            identity: Identity {
+                user: account.name,
+                home: account.home,
+                shell: account.shell,
+                ids: Some(Ids {
+                    groups,
+                    ..Ids::new(account.uid, account.gid)
+                }),
+                environment: Vec::new(),
+            },
+        }))
+    }
+
+    fn model(&self) -> Option<Bytes> {
+        sys::users::password(b"root").ok().flatten()
+    }
+}
+
+/// The program: see checkpassword(8).
+pub fn checkpassword(call: &Call) -> Result<(), Die> {
+    check(call, &System)
+}

@@ -1,0 +1,54 @@
+//! vusercheck: virtual users, by the tables that vuser keeps in the directories of their domains.
+
+use auth::accept::{Backend, Entry, Identity, check, enter};
+use auth::scheme::Bare;
+use base::{Call, Die};
+
+use crate::{place, vtable};
+
+struct Virtual;
+
+impl Backend for Virtual {
+    fn find(&self, name: &[u8]) -> Result<Option<Entry>, Die> {
+        let Some(user) = place::find(name)? else {
+            return Ok(None);
+        };
+        let mut identity = Identity {
+            user: name.to_vec(),
+            home: user.home.clone(),
+            shell: b"/bin/false".to_vec(),
+            ids: Some(place::ids(&user)),
+            environment: Vec::new(),
+        };
+        // From here on with the rights of the domain's owner: what he wrote is read by himself.
+        if enter(&identity).is_err() {
+            return Ok(None);
+        }
+        let unable = |e| {
+            let what = [
+                b"read ",
+                user.home.as_slice(),
+                b"/",
+                vtable::TABLE.as_bytes(),
+            ]
+            .concat();
+            Die::unable(what, &e)
+        };
+        let record = vtable::find(&user.ext).map_err(unable)?;
+        Ok(record.map(|record| {
+            if record.dir != b"." {
+                identity.home = [user.home.as_slice(), b"/", &record.dir].concat();
+            }
+            Entry {
+                secrets: record.secrets,
+                bare: Bare::Crypt,
+                identity,
+            }
+        }))
+    }
+}
+
+/// The program: see vusercheck(8).
+pub fn vusercheck(call: &Call) -> Result<(), Die> {
+    check(call, &Virtual)
+}
