@@ -50,11 +50,12 @@ pub struct Tls {
 impl Tls {
     /// Reads any environment.
     ///
-    /// SSL_PROTOCOL tells of TLS from the start, and so does SMTPS unless it is empty. UCSPITLS offers STARTTLS: `-`
+    /// SSL_PROTOCOL tells of TLS from the start, and so does SMTPS, unless they are empty. UCSPITLS offers STARTTLS: `-`
     /// withdraws the offer, `!` and `@` make it a condition. So does REQUIRETLS.
     pub fn from(env: impl Fn(&str) -> Option<Bytes>) -> Tls {
-        let smtps = env("SMTPS").is_some_and(|v| !v.is_empty());
-        let cover = (smtps || env("SSL_PROTOCOL").is_some()).then(|| Cover::from(&env));
+        let says = |name| env(name).is_some_and(|v| !v.is_empty());
+        let covered = says("SSL_PROTOCOL") || says("SMTPS");
+        let cover = covered.then(|| Cover::from(&env));
         let offer = match env("UCSPITLS") {
             None => Offer::No,
             Some(_) if cover.is_some() => Offer::No,
@@ -151,6 +152,7 @@ mod tests {
             (&[("REQUIRETLS", "")], Offer::No, false),
             (&[("SMTPS", "1")], Offer::No, true),
             (&[("SMTPS", "")], Offer::No, false),
+            (&[("SSL_PROTOCOL", "")], Offer::No, false),
             (&[("SSL_PROTOCOL", "TLSv1.3")], Offer::No, true),
             (
                 &[("SSL_PROTOCOL", "TLSv1.3"), ("UCSPITLS", "!")],
@@ -190,6 +192,6 @@ mod tests {
             " (TLSv1.3 TLS_AES_256_GCM_SHA384 encrypted)"
         );
         assert_eq!(remark("TLSv1.2", "x) by evil ("), " (TLSv1.2 encrypted)");
-        assert_eq!(remark("", &"x".repeat(65)), "");
+        assert_eq!(remark("(", &"x".repeat(65)), "");
     }
 }

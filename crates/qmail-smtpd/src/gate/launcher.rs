@@ -38,6 +38,8 @@ impl Launcher {
         let mut ours = Some(ours);
         sys::process::fork(|| {
             sys::fd::restore_sigpipe();
+            // Passwords pass through here: no other process of the same user looks at them.
+            sys::sandbox::no_look();
             // In this copy only: with it open we would never hear of the end of the session.
             ours = None;
             for number in [0, 1].iter().chain(foreign) {

@@ -5,6 +5,7 @@ mod limits;
 mod logins;
 mod model;
 mod replies;
+mod scram;
 mod tls;
 
 use std::cell::{Cell, RefCell};

@@ -279,7 +279,13 @@ fn nobody_relays_who_has_not_logged_in_since_tls_began() {
 /// Whatever comes in: no panic, and all that is stored is clean.
 #[test]
 fn any_bytes_at_all() {
-    let words: [&[u8]; 16] = [
+    let words: [&[u8]; 22] = [
+        b"STARTTLS\r\n",
+        b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n",
+        b"AUTH LOGIN\r\n",
+        b"AUTH CRAM-MD5\r\n",
+        b"YWxpY2U=\r\n",
+        b"*\r\n",
         b"MAIL FROM:<a@b.test>\r\n",
         b"RCPT TO:<v@host.test>\r\n",
         b"DATA\r\n",
@@ -299,12 +305,17 @@ fn any_bytes_at_all() {
     ];
     let mut random = Random(99);
     let mut stored = 0;
+    let mut play = Play::new(service(&[("INTRANET", "")]));
+    play.settings.tls = Tls {
+        offer: Offer::May,
+        cover: None,
+    };
     for _ in 0..20_000 {
         let mut wire = ENVELOPE.as_bytes().to_vec();
         for _ in 0..random.below(30) {
             wire.extend_from_slice(words[random.below(words.len())]);
         }
-        let left = run_acts(segments(&wire, &mut random));
+        let left = play.run(segments(&wire, &mut random));
         stored += left.stored.len();
         for message in &left.stored {
             assert!(!message.recipients.is_empty());
