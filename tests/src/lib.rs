@@ -41,6 +41,7 @@ pub fn confined() -> Vec<Confined> {
             "qmail-smtpd, no checkrecipients",
             qmail_smtpd::promises(false).0,
         ),
+        all("qmail-popup", pop3::popup_promises()),
         all("qmail-pop3d", pop3::pop3d_promises(b"MAILDIR")),
         all("multilog", daemontools::multilog_promises(&log)),
         all("tai64n", Promises::new()),

@@ -13,6 +13,7 @@ mod changes;
 mod dovecot;
 mod mailbox;
 mod maildir;
+mod popup;
 mod quit;
 mod resolve;
 mod unique;
