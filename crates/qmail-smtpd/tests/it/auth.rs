@@ -344,3 +344,19 @@ fn senders_can_be_held_to_their_accounts() {
         assert!(line.starts_with(code), "{sender} {told}");
     }
 }
+
+/// The paper's services run under `softlimit -d950000`, this one too.
+#[test]
+fn small_limits_of_memory_are_enough_for_auth() {
+    let server = service("auth-memory");
+    let limit = ["/bin/sh", "-c", "ulimit -d 927 && exec \"$0\" \"$@\""];
+    let mut client = server.connect_through(&limit);
+    client.reply();
+    client.send(GOOD);
+    assert!(client.reply().starts_with("235 "), "{}", server.log());
+    let long = format!("AUTH PLAIN {}\r\n", "A".repeat(12_000));
+    client.send(long);
+    assert!(client.reply().starts_with("503 "));
+    assert_eq!(client.say("QUIT"), 221);
+    assert!(client.finish().1.is_success());
+}
