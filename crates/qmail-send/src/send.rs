@@ -9,6 +9,7 @@ mod bounce;
 mod channel;
 mod cleaner;
 mod cleanup;
+mod clock;
 mod comm;
 mod convert;
 mod del;
@@ -24,10 +25,13 @@ mod prioq;
 mod scan;
 mod settings;
 mod settle;
+#[cfg(test)]
+mod sim;
 mod todo;
 mod workers;
 mod world;
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -42,6 +46,7 @@ use sys::signal::Signal;
 use channel::{BOTH, Channel, Pair};
 use cleaner::Cleaner;
 use cleanup::Cleanup;
+use clock::Clock;
 use comm::Comm;
 use del::Deliveries;
 use desk::{Desk, Schedule};
@@ -256,10 +261,11 @@ impl Send {
 
     /// Puts the parts together, and asks the spawners for their protocol.
     fn assemble(means: Means, log: Log) -> Send {
-        let recent = means.world.now();
+        let (recent, moment) = (means.world.now(), means.world.instant());
         let mut desk = Desk {
+            clock: Clock::new(recent, moment),
             recent,
-            moment: means.world.instant(),
+            moment,
             world: means.world,
             queue: means.queue,
             layout: means.layout,
@@ -275,8 +281,10 @@ impl Send {
             cleaner: means.cleaner,
             settle: Settle::default(),
             all_due: false,
+            unborn: HashMap::new(),
             is_stopping: false,
         };
+        desk.settle.start(desk.layout, desk.moment);
         let mut comm = Comm::new(means.to);
         let mut del = Deliveries::new(means.from, &means.wanted, &means.able);
         for channel in BOTH {
@@ -367,7 +375,7 @@ impl Send {
         self.todo.prepare(&self.desk, &self.del, &mut plan);
         self.cleanup.prepare(&self.desk, &mut plan);
         self.scan.prepare(&self.desk, &mut plan);
-        self.desk.fresh.prepare(&mut plan);
+        fresh::prepare(&self.desk, &mut plan);
         self.desk.settle.prepare(&mut plan);
         self.desk.cleaner.prepare(&mut plan);
         self.desk.workers.prepare(&mut plan);

@@ -12,8 +12,9 @@ use queue::submit::{Outcome, Submission};
 use recipient::Rewrite;
 
 use super::desk::Desk;
-use super::files::{Files, Purpose};
+use super::files::{Files, Open, Purpose};
 use super::settings::Settings;
+use super::settle;
 
 /// Bytes copied at once.
 const PIECE: usize = 64 * 1024;
@@ -74,14 +75,13 @@ pub(crate) fn append_text(desk: &mut Desk, id: MessageId, text: &[u8]) -> bool {
 }
 
 fn try_append(desk: &Desk, id: MessageId, text: &[u8]) -> io::Result<()> {
+    let before = match desk.open_update(Part::Bounce, id) {
+        Ok(file) => whole(file.as_ref())?,
+        Err(e) if e.kind() == ErrorKind::NotFound => 0,
+        Err(e) => return Err(e),
+    };
     let path = desk.layout.path(Part::Bounce, id);
-    match desk.queue.stat(&path) {
-        Ok(stat) if !stat.is_file() => return Err(ErrorKind::InvalidInput.into()),
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
     let mut file = desk.queue.open(&path, Purpose::Append)?;
-    let before = file.stat()?.size;
     let done = file.append(text).and_then(|()| file.sync()).and_then(|()| {
         if before > 0 {
             return Ok(());
@@ -94,6 +94,36 @@ fn try_append(desk: &Desk, id: MessageId, text: &[u8]) -> io::Result<()> {
         let _ = file.cut(before);
     }
     done
+}
+
+/// Cuts off what a crash left of a paragraph that was being added; returns how many bytes are left. Only the end of a paragraph
+/// is a blank line.
+fn whole(file: &dyn Open) -> io::Result<u64> {
+    let found = file.stat()?.size;
+    let mut size = found;
+    while size > 0
+        && !(size > 1 && file.byte_at(size - 1)? == b'\n' && file.byte_at(size - 2)? == b'\n')
+    {
+        size -= 1;
+    }
+    if size < found {
+        file.cut(size)?;
+    }
+    Ok(size)
+}
+
+/// Whether there is something to tell the sender of a message. What a crash left of a paragraph does not count: its recipient
+/// was not given up.
+///
+/// # Errors
+/// It cannot be read, or such rest not be removed.
+pub(crate) fn is_due(desk: &mut Desk, id: MessageId) -> io::Result<bool> {
+    match desk.open_update(Part::Bounce, id) {
+        Ok(file) if whole(file.as_ref())? > 0 => Ok(true),
+        Ok(_) => settle::unlink(desk, Part::Bounce, id).map(|()| false),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 /// Where a bounce goes.

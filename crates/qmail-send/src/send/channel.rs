@@ -2,6 +2,10 @@
 
 use queue::names::Part;
 
+/// The longest time between two tries, seconds. In a week none is longer than nine hours; a message that seems to be
+/// decades old, because the clock is wrong, would wait for weeks.
+const LONGEST: i64 = 86_400;
+
 /// A way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Channel {
@@ -49,10 +53,11 @@ impl Channel {
     /// The square root of its age grows by a fixed step, so that tries get rarer: 400, 1600, 3600 seconds after birth
     /// for a remote recipient that is always late.
     pub(crate) fn next_try(self, birth: i64, now: i64) -> i64 {
-        let root = now.saturating_sub(birth).max(0).isqrt() + self.skip();
+        // One from the future has just come: the clock has been set back.
+        let birth = birth.min(now);
+        let root = now.saturating_sub(birth).isqrt() + self.skip();
         let next = birth.saturating_add(root.saturating_mul(root));
-        // Only a time of change that no clock ever showed can come out below.
-        next.max(now.saturating_add(1))
+        next.clamp(now.saturating_add(1), now.saturating_add(LONGEST))
     }
 }
 
@@ -115,9 +120,11 @@ mod tests {
         assert_eq!(Channel::Remote.next_try(1000, 1000 + 440), 1000 + 40 * 40);
         assert_eq!(Channel::Remote.next_try(1000, 1000 + 441), 1000 + 41 * 41);
         // A clock that went back, and the ends of time.
-        assert_eq!(Channel::Local.next_try(1000, 5), 1100);
-        assert_eq!(Channel::Local.next_try(i64::MAX, 5), i64::MAX);
+        assert_eq!(Channel::Local.next_try(1000, 5), 105);
+        assert_eq!(Channel::Local.next_try(i64::MAX, 5), 105);
+        assert_eq!(Channel::Local.next_try(i64::MAX, i64::MAX), i64::MAX);
         assert_eq!(Channel::Local.next_try(i64::MIN, 1_000), 1_001);
+        assert_eq!(Channel::Remote.next_try(0, 1 << 31), (1 << 31) + LONGEST);
         // How often a week of trying tries.
         let mut now = 0;
         let tries = std::iter::from_fn(|| {

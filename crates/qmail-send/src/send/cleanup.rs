@@ -66,12 +66,16 @@ impl Cleanup {
 }
 
 /// Removes one message if it is litter. In doubt it stays.
+///
+/// What is from before the start counts from the start: when the clock was set before, a message that is being written right now
+/// may look old.
 fn look(desk: &mut Desk, id: MessageId) {
     let path = desk.layout.path(Part::Mess, id);
-    let is_old = desk
-        .queue
-        .stat(&path)
-        .is_ok_and(|s| desk.recent > s.atime.saturating_add(OSSIFIED));
+    let is_old = desk.queue.stat(&path).is_ok_and(|s| {
+        let read = desk.clock.past(s.atime);
+        let read = read.map(|when| when.max(desk.clock.start()));
+        read.is_some_and(|when| desk.recent > when.saturating_add(OSSIFIED))
+    });
     if is_old
         && !desk.fresh.knows(id)
         && matches!(desk.exists(Part::Info, id), Ok(false))

@@ -17,23 +17,31 @@ use super::files::{Files, Open, Purpose};
 pub(crate) struct Conversion {
     pub(crate) id: MessageId,
     pub(crate) sender: Bytes,
-    /// when the message came: the time of change of info
+    /// when the message came, by the system's clock: the time of change of info
     pub(crate) birth: i64,
-    /// recipients with their marks, and when to try them again: the time of change of their file
+    /// recipients with their marks, and when to try them again, by the system's clock: the time of change of
+    /// their file
     pub(crate) recipients: Vec<(Part, Bytes, i64)>,
     /// what to tell the sender; may be empty
     pub(crate) bounce: Bytes,
+    /// files of the same names have been removed, maybe not durably: none of them may come back later
+    pub(crate) is_second: bool,
 }
 
-/// Removes what is made of an envelope. The error is the part that could not be removed.
-pub(crate) fn discard(queue: &dyn Files, layout: Layout, id: MessageId) -> Result<(), Part> {
-    for part in [Part::Local, Part::Remote, Part::Info, Part::Bounce] {
+/// What is made of an envelope.
+const MADE: [Part; 4] = [Part::Local, Part::Remote, Part::Info, Part::Bounce];
+
+/// Removes what is made of an envelope; returns what was there. The error is the part that could not be removed.
+pub(crate) fn discard(queue: &dyn Files, layout: Layout, id: MessageId) -> Result<Vec<Part>, Part> {
+    let mut found = Vec::new();
+    for part in MADE {
         match queue.unlink(&layout.path(part, id)) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(part),
-            _ => {}
+            Ok(()) => found.push(part),
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(_) => return Err(part),
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Files of one message that are written and not durable.
@@ -55,6 +63,9 @@ pub(crate) fn all(
             file.start_sync();
             dirs.insert(layout.dir(*part, *id));
         }
+    }
+    for c in list.iter().filter(|c| c.is_second) {
+        dirs.extend(MADE.map(|part| layout.dir(part, c.id)));
     }
     let results: Vec<_> = written
         .into_iter()

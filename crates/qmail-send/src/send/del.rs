@@ -369,10 +369,11 @@ impl Deliveries {
         let lanes = desk.lanes.of_mut(channel);
         let change = lanes.report(destination, verdict, recent, life);
         let hold = lanes.held(destination, recent).map(|(until, _)| until);
+        let name = lanes.name(destination).to_vec();
         jobs::close(desk, batch.job);
         for batch in change.evicted {
             if let Some(job) = desk.jobs.get_mut(batch.job) {
-                job.lacks_room(hold.unwrap_or(recent));
+                job.lacks_room(&name, hold.unwrap_or(recent));
             }
             jobs::close(desk, batch.job);
         }

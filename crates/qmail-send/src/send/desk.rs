@@ -1,6 +1,6 @@
 //! What every part of qmail-send works with: the queue, the schedule, the log, the time.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, BufReader, ErrorKind};
 use std::time::Instant;
 
@@ -11,6 +11,7 @@ use recipient::Rewrite;
 
 use super::channel::Pair;
 use super::cleaner::Cleaner;
+use super::clock::Clock;
 use super::files::{Files, Open, Purpose};
 use super::fresh::Fresh;
 use super::jobs::Jobs;
@@ -55,7 +56,8 @@ pub(crate) struct Desk {
     pub(crate) world: Box<dyn World>,
     pub(crate) queue: Box<dyn Files>,
     pub(crate) layout: Layout,
-    /// the time at the start of this turn, Unix seconds
+    pub(crate) clock: Clock,
+    /// the time at the start of this turn, steady (see `clock`), as all times here that are not on disk
     pub(crate) recent: i64,
     /// the same moment on the clock that nobody can set
     pub(crate) moment: Instant,
@@ -72,6 +74,8 @@ pub(crate) struct Desk {
     pub(crate) settle: Settle,
     /// SIGALRM came while the start-up scan goes on: what it finds is due
     pub(crate) all_due: bool,
+    /// messages that came at a time that is still to come, as the clock shows it now: when they were seen first
+    pub(crate) unborn: HashMap<MessageId, i64>,
     /// finish what runs, begin nothing
     pub(crate) is_stopping: bool,
 }
@@ -81,15 +85,15 @@ pub(crate) struct Desk {
 pub(crate) struct Info {
     /// the envelope sender
     pub(crate) sender: Bytes,
-    /// when the message came, Unix seconds
+    /// when the message came
     pub(crate) birth: i64,
 }
 
 impl Desk {
     /// Looks at the clocks.
     pub(crate) fn look_at_clocks(&mut self) {
-        self.recent = self.world.now();
         self.moment = self.world.instant();
+        self.recent = self.clock.look(self.world.now(), self.moment);
     }
 
     /// Whether a part of a message is there.
@@ -130,9 +134,9 @@ impl Desk {
     ///
     /// # Errors
     /// It cannot be read, or does not begin with a sender.
-    pub(crate) fn info(&self, id: MessageId) -> io::Result<Info> {
+    pub(crate) fn info(&mut self, id: MessageId) -> io::Result<Info> {
         let file = self.open(Part::Info, id)?;
-        let birth = file.stat()?.mtime;
+        let birth = self.birth(id, file.stat()?.mtime);
         let first = Records::new(BufReader::new(file), 0).next_record()?;
         match first {
             Some(record) if record.letter == b'F' => Ok(Info {
@@ -140,6 +144,14 @@ impl Desk {
                 birth,
             }),
             _ => Err(ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// When a message came, from the time of change of its `info`.
+    pub(crate) fn birth(&mut self, id: MessageId, changed: i64) -> i64 {
+        match self.clock.past(changed) {
+            Some(birth) => birth,
+            None => *self.unborn.entry(id).or_insert(self.recent),
         }
     }
 

@@ -79,6 +79,8 @@ struct Message {
     /// what jobs left over
     rests: Pair<Option<Rest>>,
     is_tried: bool,
+    /// classic files of it have been removed
+    is_second: bool,
     /// where it is parked as well, and stays
     parked: Option<Channel>,
     /// what came while the classic files were being made
@@ -130,18 +132,6 @@ impl Fresh {
     /// Whether a message is parked.
     pub(crate) fn is_parked(&self, id: MessageId) -> bool {
         self.parked.contains_key(&id)
-    }
-
-    pub(crate) fn prepare(&self, plan: &mut Plan) {
-        if let Some((when, _)) = self.due.first() {
-            plan.soon_at(*when);
-        }
-        if let Some((when, _)) = self.lazy.front() {
-            match self.lazy_pause {
-                Some(pause) if !plan.is_past(pause) => plan.soon_at(pause),
-                _ => plan.wake_at(when.saturating_add(LAZY)),
-            }
-        }
     }
 
     /// What is left of messages that are being converted is due at once.
@@ -197,6 +187,22 @@ impl Fresh {
             } else {
                 message.late_bounce.extend_from_slice(text);
             }
+        }
+    }
+}
+
+/// Asks for a turn when a message takes long, or parked ones have waited for long.
+pub(crate) fn prepare(desk: &Desk, plan: &mut Plan) {
+    let fresh = &desk.fresh;
+    if let Some((when, _)) = fresh.due.first() {
+        plan.soon_at(*when);
+    }
+    if let Some((when, _)) = fresh.lazy.front()
+        && may_convert_lazily(desk)
+    {
+        match fresh.lazy_pause {
+            Some(pause) if !plan.is_past(pause) => plan.soon_at(pause),
+            _ => plan.wake_at(when.saturating_add(LAZY)),
         }
     }
 }
@@ -271,6 +277,7 @@ fn keep(desk: &mut Desk, id: MessageId, envelope: Envelope) -> Vec<(Channel, Vec
         open: Pair::default(),
         rests: Pair::default(),
         is_tried: false,
+        is_second: envelope.is_second,
         parked: None,
         late_marks: Vec::new(),
         late_bounce: Bytes::new(),
@@ -412,15 +419,17 @@ fn convert(desk: &mut Desk, id: MessageId) {
         .filter(|&c| message.has_left(c))
         .map(|c| {
             let when = message.rests.of(c).as_ref().map_or(recent, |r| r.when);
+            let when = desk.clock.wall(when);
             (c.part(), message.recipients.of(c).clone(), when)
         })
         .collect();
     let conversion = Conversion {
         id,
         sender: message.sender.clone(),
-        birth: message.birth,
+        birth: desk.clock.wall(message.birth),
         recipients,
         bounce: message.bounce.clone(),
+        is_second: message.is_second,
     };
     desk.schedule.note_fresh(id);
     desk.fresh.conversions.push(conversion);
@@ -437,6 +446,7 @@ pub(crate) fn converted(desk: &mut Desk, id: MessageId, done: Result<(), &'stati
             desk.log.warning(format!("{text}{id}"));
             if let Some(message) = desk.fresh.open.get_mut(&id) {
                 message.phase = Phase::Memory;
+                message.is_second = true;
                 message.late_marks.clear();
                 let late = std::mem::take(&mut message.late_bounce);
                 message.bounce.extend(late);
@@ -493,7 +503,7 @@ fn hand_over(desk: &mut Desk, id: MessageId, message: Message) {
                     channel,
                     when: desk.recent,
                     birth: message.birth,
-                    seen: jobs::Seen::None,
+                    at: None,
                 });
                 jobs::put_back(desk, id, &rest);
             }
@@ -535,12 +545,14 @@ pub(crate) fn act(desk: &mut Desk) {
     convert_lazily(desk, now);
 }
 
+/// Whether there is time for that: the thread for the disk is not busy, and it is not the end.
+fn may_convert_lazily(desk: &Desk) -> bool {
+    !desk.is_stopping && desk.workers.chores() <= LAZY_CHORES
+}
+
 /// Converts messages that have been parked for long, a few at a time.
 fn convert_lazily(desk: &mut Desk, now: Instant) {
-    if desk.fresh.lazy_pause.is_some_and(|pause| pause > now)
-        || desk.is_stopping
-        || desk.workers.chores() > LAZY_CHORES
-    {
+    if desk.fresh.lazy_pause.is_some_and(|pause| pause > now) || !may_convert_lazily(desk) {
         return;
     }
     let mut count = 0;

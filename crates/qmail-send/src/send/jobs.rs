@@ -14,7 +14,7 @@ const NO_ROOM: i64 = 5;
 
 /// Which destinations a job has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Seen {
+enum Seen {
     #[default]
     None,
     One(Bytes),
@@ -37,7 +37,8 @@ pub(crate) struct Rest {
     pub(crate) channel: Channel,
     pub(crate) when: i64,
     pub(crate) birth: i64,
-    pub(crate) seen: Seen,
+    /// the destination to wait at
+    pub(crate) at: Option<Bytes>,
 }
 
 /// One message on one channel.
@@ -60,6 +61,8 @@ pub(crate) struct Job {
     pub(crate) is_tried: bool,
     /// there was no room for some recipients: when there may be some
     pub(crate) no_room_until: Option<i64>,
+    /// the first destination that had none
+    crowded: Option<Bytes>,
     seen: Seen,
 }
 
@@ -70,8 +73,11 @@ impl Job {
         self.left += count as u64;
     }
 
-    /// Some recipients must wait, until `when` or till there is room.
-    pub(crate) fn lacks_room(&mut self, when: i64) {
+    /// Some recipients must wait, until `when` or till there is room at their destination.
+    pub(crate) fn lacks_room(&mut self, destination: &[u8], when: i64) {
+        if self.crowded.is_none() {
+            self.crowded = Some(destination.to_vec());
+        }
         let when = self.no_room_until.map_or(when, |w| w.min(when));
         self.no_room_until = Some(when);
     }
@@ -86,11 +92,17 @@ impl Job {
             Some(_) if !self.is_tried => now,
             Some(when) => self.retry.min(when.max(now.saturating_add(NO_ROOM))),
         };
+        let at = match &self.seen {
+            Seen::One(name) => Some(name.clone()),
+            // Several destinations without room: it can begin as soon as one has some.
+            _ if !self.is_tried => self.crowded.clone(),
+            _ => None,
+        };
         Some(Rest {
             channel: self.channel,
             when,
             birth: self.birth,
-            seen: self.seen.clone(),
+            at,
         })
     }
 }
@@ -136,6 +148,7 @@ impl Jobs {
             is_read: false,
             is_tried: false,
             no_room_until: None,
+            crowded: None,
             seen: Seen::None,
         });
         if let Some(number) = self.free.pop()
@@ -202,7 +215,7 @@ pub(crate) fn close(desk: &mut Desk, number: JobNumber) {
 pub(crate) fn put_back(desk: &mut Desk, id: MessageId, rest: &Rest) {
     let now = desk.recent;
     let lanes = desk.lanes.of_mut(rest.channel);
-    if let Seen::One(name) = &rest.seen
+    if let Some(name) = &rest.at
         && let Some(dest) = lanes.busy(name, now)
         && !lanes.is_hopeless(dest, rest.birth, now, desk.settings.lifetime)
     {

@@ -94,14 +94,19 @@ struct Dest {
 
 impl Dest {
     fn is_held(&self, now: i64) -> bool {
-        // A clock that went back a long way must not make the hold longer.
-        now < self.hold_until && self.hold_until - now <= HOLD_LIMIT
+        now < self.hold_until
+    }
+
+    /// Whether the minute of its rate has begun and is not over.
+    fn is_counting(&self, now: i64) -> bool {
+        self.rule.rate.is_some()
+            && self.started > 0
+            && now >= self.minute
+            && now < self.minute.saturating_add(60)
     }
 
     fn is_spent(&self, now: i64) -> bool {
-        self.rule.rate.is_some_and(|rate| {
-            self.started >= rate && now >= self.minute && now < self.minute.saturating_add(60)
-        })
+        self.is_counting(now) && self.rule.rate.is_some_and(|rate| self.started >= rate)
     }
 
     fn can_start(&self, now: i64) -> bool {
@@ -116,7 +121,7 @@ impl Dest {
             && self.waiting.is_empty()
             && self.active == 0
             && !self.is_held(now)
-            && !self.is_spent(now)
+            && !self.is_counting(now)
     }
 
     fn note_start(&mut self, now: i64) {
@@ -229,6 +234,11 @@ impl Lanes {
         };
         self.names.insert(name.to_vec(), number);
         DestNumber(number)
+    }
+
+    /// The name of a destination.
+    pub(crate) fn name(&self, number: DestNumber) -> &[u8] {
+        self.get(number).map_or(&[], |d| &d.name)
     }
 
     /// The destination of this name if something waits or runs there, or it is on hold.
@@ -439,12 +449,14 @@ impl Lanes {
         if let Some(old) = dest.timer.take() {
             self.timers.remove(&(old, number));
         }
+        let next_minute = dest.minute.saturating_add(60);
         let wish = if dest.is_held(now) {
             Some(dest.hold_until)
         } else if dest.is_spent(now) {
-            Some(dest.minute.saturating_add(60))
+            Some(next_minute)
         } else {
-            dest.waiting.first_due()
+            let first = dest.waiting.first_due();
+            first.or(dest.is_counting(now).then_some(next_minute))
         };
         if let Some(when) = wish {
             let when = when.max(earliest);

@@ -316,12 +316,12 @@ fn enqueue(
             state.is_tried = true;
             return del.give_up(desk, &batch, &text);
         }
-        return state.lacks_room(until);
+        return state.lacks_room(name, until);
     }
     let is_welcome = lanes.has_room(dest, Some(job), now)
         || (room == Room::Stretched && lanes.has_some_room(dest, now));
     if !is_welcome {
-        state.lacks_room(now);
+        state.lacks_room(name, now);
         return lanes.release(dest, now);
     }
     while !group.is_empty() {
@@ -363,11 +363,11 @@ fn try_end(desk: &mut Desk, id: MessageId) -> bool {
             }
         }
     }
-    match desk.exists(Part::Bounce, id) {
+    match bounce::is_due(desk, id) {
         Ok(true) => send_bounce(desk, id),
         Ok(false) => remove(desk, id),
         Err(_) => {
-            let text = desk.about("unable to stat ", Part::Bounce, id, "");
+            let text = desk.about("unable to read ", Part::Bounce, id, "");
             desk.log.warning(text);
             false
         }
@@ -425,6 +425,7 @@ fn remove(desk: &mut Desk, id: MessageId) -> bool {
         desk.log.warning(text);
         return false;
     }
+    desk.unborn.remove(&id);
     desk.settle.end(id, desk.moment);
     true
 }
@@ -442,7 +443,8 @@ pub(crate) fn finish(desk: &mut Desk) {
                 continue;
             }
             let path = desk.layout.path(channel.part(), id);
-            if desk.queue.set_times(&path, when).is_err() {
+            let wall = desk.clock.wall(when);
+            if desk.queue.set_times(&path, wall).is_err() {
                 let text = desk.about(
                     "unable to utime ",
                     channel.part(),

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 
 use base::Bytes;
 use queue::names::{MessageId, Part};
+use sys::Stat;
 
 use super::channel::BOTH;
 use super::desk::Desk;
@@ -146,20 +147,31 @@ pub(crate) fn add(desk: &mut Desk, id: MessageId) {
     }
 }
 
+/// `None`: it is not there.
+fn stat(desk: &Desk, part: Part, id: MessageId) -> Result<Option<Stat>, Part> {
+    match desk.queue.stat(&desk.layout.path(part, id)) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(_) => Err(part),
+    }
+}
+
 /// The error is the part that could not be looked at.
 fn try_add(desk: &mut Desk, id: MessageId) -> Result<(), Part> {
-    let is_there = |part| desk.exists(part, id).map_err(|_| part);
+    let Some(info) = stat(desk, Part::Info, id)? else {
+        return Ok(());
+    };
     // With an envelope in todo, info is a half-made thing that will be made again.
-    if !is_there(Part::Info)? || is_there(Part::Todo)? {
+    if stat(desk, Part::Todo, id)?.is_some() {
         return Ok(());
     }
+    let birth = desk.birth(id, info.mtime);
     let mut found = Vec::new();
     for channel in BOTH {
-        let part = channel.part();
-        match desk.queue.stat(&desk.layout.path(part, id)) {
-            Ok(stat) => found.push((channel, stat.mtime)),
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(_) => return Err(part),
+        if let Some(stat) = stat(desk, channel.part(), id)? {
+            // No later than if it were tried now: the clock may have been wrong when this was written.
+            let latest = channel.next_try(birth, desk.recent);
+            found.push((channel, desk.clock.coming(stat.mtime).min(latest)));
         }
     }
     for (channel, when) in &found {

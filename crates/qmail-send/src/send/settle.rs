@@ -10,7 +10,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use base::Bytes;
-use queue::names::{MessageId, Part};
+use queue::names::{Layout, MessageId, Part};
 
 use super::channel::Channel;
 use super::cleaner::{self, Request};
@@ -58,6 +58,20 @@ impl Settle {
     pub(crate) fn dir(&mut self, dir: Bytes, moment: Instant) {
         self.list.dirs.insert(dir);
         self.since.get_or_insert(moment);
+    }
+
+    /// What an earlier qmail-send removed and did not live to settle is settled first, before any message may go.
+    pub(crate) fn start(&mut self, layout: Layout, moment: Instant) {
+        for part in [
+            Part::Todo,
+            Part::Info,
+            Part::Local,
+            Part::Remote,
+            Part::Bounce,
+        ] {
+            self.list.dirs.extend(layout.dirs(part));
+        }
+        self.since = Some(moment);
     }
 
     /// Nothing names the message any more.

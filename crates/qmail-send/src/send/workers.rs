@@ -22,6 +22,7 @@ const POSTMEN: usize = 4;
 const MAIL_BAG: usize = 16;
 
 /// Work for the disk.
+#[derive(Debug)]
 pub(crate) enum Chore {
     /// make messages' classic files, durably
     Convert(Vec<Conversion>),

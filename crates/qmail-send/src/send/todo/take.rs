@@ -20,6 +20,8 @@ pub(crate) struct Envelope {
     pub(crate) recipients: Pair<Bytes>,
     /// what the log says of it
     pub(crate) line: Bytes,
+    /// an earlier qmail-send had made something of it
+    pub(crate) is_second: bool,
 }
 
 /// Why a message was not taken in: a line for the log, without `warning: `.
@@ -28,13 +30,18 @@ pub(super) type Trouble = Bytes;
 /// Reads an envelope for the first time. `None`: it is gone.
 ///
 /// What an earlier qmail-send has half made of it is discarded: nothing of that counts while the envelope is there.
-pub(super) fn first(desk: &Desk, id: MessageId) -> Result<Option<Envelope>, Trouble> {
-    let envelope = read(desk, id)?;
-    if envelope.is_some() {
-        convert::discard(desk.queue.as_ref(), desk.layout, id)
-            .map_err(|part| desk.about("unable to unlink ", part, id, ""))?;
+pub(super) fn first(desk: &mut Desk, id: MessageId) -> Result<Option<Envelope>, Trouble> {
+    let Some(mut envelope) = read(desk, id)? else {
+        return Ok(None);
+    };
+    let found = convert::discard(desk.queue.as_ref(), desk.layout, id)
+        .map_err(|part| desk.about("unable to unlink ", part, id, ""))?;
+    envelope.is_second = !found.is_empty();
+    for part in found {
+        let dir = desk.layout.dir(part, id);
+        desk.settle.dir(dir, desk.moment);
     }
-    Ok(envelope)
+    Ok(Some(envelope))
 }
 
 /// Reads an envelope. `None`: it is gone.
@@ -94,5 +101,6 @@ pub(crate) fn read(desk: &Desk, id: MessageId) -> Result<Option<Envelope>, Troub
         sender,
         recipients,
         line,
+        is_second: false,
     }))
 }
