@@ -22,6 +22,8 @@ const HANDSHAKE_LIMIT: usize = 160_000;
 const HEADER_LIMIT: usize = 4_500;
 /// How long a client may take to hang up after our last word.
 const LINGER_TIME: Duration = Duration::from_secs(3);
+/// The most bytes that it may say meanwhile.
+const LINGER_LIMIT: usize = 1 << 20;
 /// How long the rest of what a program said may take to reach the client.
 const FLUSH_TIME: Duration = Duration::from_mins(2);
 
@@ -98,6 +100,7 @@ pub(super) struct Session {
     tells: bool,
     handshake_time: Duration,
     handshake_bytes: usize,
+    lingered: usize,
     /// of this state; `None`: only silence ends it
     deadline: Option<Instant>,
     touched: Instant,
@@ -169,6 +172,7 @@ impl Session {
             tells: false,
             handshake_time,
             handshake_bytes: 0,
+            lingered: 0,
             deadline: (way != Way::Delayed)
                 .then(|| now.checked_add(handshake_time))
                 .flatten(),
@@ -283,16 +287,16 @@ impl Session {
         self.deadline = Instant::now().checked_add(LINGER_TIME);
     }
 
-    /// Whether the client has hung up. What it still says is not for us.
-    fn is_hung_up(&self, scratch: &mut [u8]) -> bool {
-        for _ in 0..ROUNDS {
+    /// Whether the client has hung up, or will not stop talking. What it still says is not for us.
+    fn is_hung_up(&mut self, scratch: &mut [u8]) -> bool {
+        while self.lingered < LINGER_LIMIT {
             match sys::fd::read(&self.client, scratch) {
                 Ok(0) => return true,
-                Ok(_) => {}
+                Ok(count) => self.lingered += count,
                 Err(e) => return !is_passing(&e),
             }
         }
-        false
+        true
     }
 
     /// Plain text goes past us. The program asks for TLS with one byte.

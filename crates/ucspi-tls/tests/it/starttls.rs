@@ -1,0 +1,101 @@
+//! TLS when the program asks for it.
+
+use kit::Scratch;
+
+use crate::server::{Server, run, scratch};
+
+/// A server of one command and one line, in the shell that can use descriptors by number. `$1` is what it says to
+/// begin, `$2` whether it waits for an answer.
+const PROGRAM: &str = r#"
+printf '220 hi %s\r\n' "${UCSPITLS-none}"
+while read -r line; do
+  case "$line" in
+    EHLO*) printf '250-me\r\n250 STARTTLS\r\n' ;;
+    STARTTLS*) printf '220 go\r\n'; break ;;
+    QUIT*) printf '221 plain\r\n'; exit ;;
+  esac
+done
+printf "$1" >&$SSLCTLFD
+if [ "$2" = told ]; then
+  told=
+  while IFS= read -r -d '' pair <&$SSLCTLFD && [ -n "$pair" ]; do told="$told $pair"; done
+fi
+exec <&$SSLREADFD >&$SSLWRITEFD
+read -r line
+printf 'secret %s\r\n%s\r\n' "$line" "$told"
+"#;
+
+fn start(scratch: &Scratch, word: &str, told: &str) -> Server {
+    scratch.write("program", PROGRAM);
+    Server::start(scratch, &["-n"], &["bash", "program", word, told])
+}
+
+const STARTTLS: [&str; 4] = ["-starttls", "smtp", "-name", "x"];
+
+#[test]
+fn a_program_asks_for_tls_and_is_told() {
+    let scratch = scratch("told");
+    let server = start(&scratch, "Y", "told");
+    let got = server.talk(&STARTTLS, "line\n");
+    assert!(got.contains("secret line"), "{got}");
+    assert!(got.contains(" SSL_PROTOCOL=TLSv1.3 "), "{got}");
+    assert!(got.contains(" SSL_TLS_SNI=mail.test"), "{got}");
+    server.logged("accept TLSv1.3");
+}
+
+#[test]
+fn a_program_asks_for_tls_and_wants_no_answer() {
+    let scratch = scratch("silent");
+    let server = start(&scratch, "y", "");
+    let got = server.talk(&STARTTLS, "line\n");
+    assert!(got.contains("secret line"), "{got}");
+}
+
+#[test]
+fn a_program_may_do_without() {
+    let scratch = scratch("without");
+    let server = start(&scratch, "Y", "told");
+    let got = server.python("s = plain(); s.sendall(b'QUIT\\r\\n'); print(rest(s))");
+    assert_eq!(got, "b'220 hi \\r\\n221 plain\\r\\n'\n");
+    server.logged("status: 0/40\n");
+    assert!(!server.log().contains("unable"), "{}", server.log());
+}
+
+#[test]
+fn the_run_script_may_insist() {
+    let scratch = scratch("insist");
+    scratch.write("program", PROGRAM);
+    let run = run().env("UCSPITLS", "!");
+    let server = Server::start_as(&scratch, run, &["-n"], &["bash", "program", "Y", "told"]);
+    let got = server.python("s = plain(); s.sendall(b'QUIT\\r\\n'); print(rest(s))");
+    assert_eq!(got, "b'220 hi !\\r\\n221 plain\\r\\n'\n");
+}
+
+#[test]
+fn a_failed_handshake_ends_the_program() {
+    let scratch = scratch("failed");
+    let server = start(&scratch, "Y", "told");
+    let got = server.python(
+        "
+s = plain()
+s.recv(100)
+s.sendall(b'STARTTLS\\r\\n')
+s.recv(100)
+s.sendall(b'EHLO in the clear\\r\\n')
+print(b'secret' in rest(s))
+",
+    );
+    assert_eq!(got, "False\n");
+    server.logged("unable to accept SSL from 127.0.0.1: ");
+    server.logged("end ");
+    server.logged("status: 0/40\n");
+}
+
+#[test]
+fn a_word_that_is_none_is_no_tls() {
+    let scratch = scratch("word");
+    let server = start(&scratch, "x", "");
+    let got = server.talk(&STARTTLS, "line\n");
+    assert!(!got.contains("secret"), "{got}");
+    server.logged("the program asked for something else");
+}
