@@ -29,6 +29,10 @@ pub struct Attempt<'a> {
     pub tls: bool,
     /// what the checker said
     pub verdict: Verdict,
+    /// whether it was refused without asking
+    pub unasked: bool,
+    /// of this network and this account, this one too, where they are counted
+    pub failures: Option<(u32, u32)>,
     /// since the connection began
     pub time: Duration,
 }
@@ -38,6 +42,7 @@ impl Attempt<'_> {
     pub fn line(&self, pid: u32, peer: &Peer) -> Bytes {
         let result = match self.verdict {
             Verdict::Accepted => "accepted",
+            Verdict::Refused if self.unasked => "barred",
             Verdict::Refused => "refused",
             Verdict::Temporary => "deferred",
         };
@@ -54,6 +59,9 @@ impl Attempt<'_> {
         put("method", self.method.name().as_bytes());
         put("tls", if self.tls { b"1" } else { b"0" });
         put("result", result.as_bytes());
+        if let Some((network, account)) = self.failures {
+            put("failures", format!("{network}/{account}").as_bytes());
+        }
         let time = format!("{}.{:03}", self.time.as_secs(), self.time.subsec_millis());
         put("time", time.as_bytes());
         line.push(b'\n');
@@ -84,6 +92,8 @@ mod tests {
             method: Method::Apop,
             tls: true,
             verdict: Verdict::Refused,
+            unasked: false,
+            failures: Some((3, 1)),
             time: Duration::from_millis(2_005),
         };
         let peer = Peer {
@@ -93,7 +103,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(attempt.line(7, &peer)).unwrap(),
             "qmail-popup: pid=7 ip=192.0.2.1 host=- user=joe?x=y??qmail-popup:?pid=1?? method=APOP tls=1 \
-             result=refused time=2.005\n"
+             result=refused failures=3/1 time=2.005\n"
         );
         let long = Attempt {
             name: &[b'a'; 9999],

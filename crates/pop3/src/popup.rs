@@ -10,11 +10,14 @@ mod back;
 
 use std::fs::File;
 use std::io::Write;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
 use auth::Mechanism;
 use auth::sasl::Request;
+use auth::throttle::{self, Throttle};
 use base::{Bytes, Call, Die};
+use net::peer::Peer;
 use net::starttls;
 use sys::sandbox::Promises;
 use sys::signal::Signal;
@@ -45,7 +48,8 @@ pub fn qmail_popup(call: &Call) -> Result<(), Die> {
 
     let rules = rules(host);
 
-    let mut back = back::State::new(words, rules);
+    let throttle = Throttle::open(control::home::home().join(throttle::PATH));
+    let mut back = back::State::new(words, rules, throttle, address());
     let text = back.serve();
     Err(text.map_or_else(|| Die::silent(CODE), say))
 }
@@ -65,6 +69,12 @@ fn rules(host: &[u8]) -> Rules {
     rules.tls = starttls::is_on();
     rules.offered = !rules.tls && starttls::offered().is_some();
     rules
+}
+
+/// The client's address.
+fn address() -> Option<IpAddr> {
+    let text = String::from_utf8(Peer::from_env().remote_ip?).ok()?;
+    text.parse().ok()
 }
 
 /// What the checker knows beyond the classic ways: from the environment, or from control/checkerknows of the home of qmail.

@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStringExt;
 use std::time::{Duration, Instant};
 
 use auth::checker::{Checker, Client, Running, Verdict};
 use auth::sasl::Request;
+use auth::throttle::{Before, Throttle};
 use base::Bytes;
 use net::starttls;
 
@@ -20,7 +22,7 @@ use crate::rules::Rules;
 const REFUSED: &str = "[AUTH] authorization failed";
 const TEMPORARY: &str = "[SYS/TEMP] unable to check passwords now";
 const NO_FORK: &str = "[SYS/TEMP] unable to fork";
-/// How long somebody who was refused waits for the answer.
+/// How long somebody who was refused waits for the answer at least.
 const PENANCE: Duration = Duration::from_secs(2);
 
 /// A connection.
@@ -32,6 +34,12 @@ pub(super) struct State {
     begun: Instant,
     /// when the checker was asked
     asked: Instant,
+    /// the failures of all sessions
+    throttle: Throttle,
+    /// the client's address; without it nothing can be counted
+    address: Option<IpAddr>,
+    /// refused without asking: there were too many failures
+    unasked: bool,
 }
 
 /// Why a front ended.
@@ -43,7 +51,12 @@ enum Next {
 }
 
 impl State {
-    pub(super) fn new(words: &[Bytes], rules: Rules) -> State {
+    pub(super) fn new(
+        words: &[Bytes],
+        rules: Rules,
+        throttle: Throttle,
+        address: Option<IpAddr>,
+    ) -> State {
         State {
             checker: Checker {
                 words: words.to_vec(),
@@ -56,6 +69,9 @@ impl State {
             claim: None,
             begun: Instant::now(),
             asked: Instant::now(),
+            throttle,
+            address,
+            unasked: false,
         }
     }
 
@@ -143,6 +159,13 @@ impl State {
     fn start(&mut self, method: Method, request: &Request) -> Result<Running, Verdict> {
         self.claim = Some((method, request.name().to_vec()));
         self.asked = Instant::now();
+        let before = self
+            .address
+            .map(|a| self.throttle.before(a, request.name()));
+        if matches!(before, Some(Before::Refuse(_))) {
+            self.unasked = true;
+            return Err(Verdict::Refused);
+        }
         clean_environment().map_err(|_| Verdict::Temporary)?;
         self.checker.start(request)
     }
@@ -180,22 +203,34 @@ impl State {
         Next::Front
     }
 
-    /// What the client is told of a verdict.
+    /// What the client is told of a verdict, and when.
     fn judge(&self, verdict: Verdict) -> Option<&'static str> {
-        if verdict == Verdict::Refused {
-            // The same time for every refusal, whatever the checker had to do for it.
-            std::thread::sleep(PENANCE.saturating_sub(self.asked.elapsed()));
+        let Some((method, name)) = &self.claim else {
+            return None;
+        };
+        let mut failures = None;
+        match (verdict, self.address) {
+            (Verdict::Accepted, Some(address)) => self.throttle.succeeded(address, name),
+            (Verdict::Refused, address) => {
+                let after = address.map(|a| self.throttle.failed(a, name));
+                let delay = after.map_or(PENANCE, |a| a.delay.max(PENANCE));
+                // The same time for every refusal, whatever the checker had to do for it.
+                std::thread::sleep(delay.saturating_sub(self.asked.elapsed()));
+                let counted = after.filter(|_| self.throttle.is_working());
+                failures = counted.map(|a| (a.network, a.account));
+            }
+            _ => {}
         }
-        if let Some((method, name)) = &self.claim {
-            let attempt = log::Attempt {
-                name,
-                method: *method,
-                tls: self.rules.tls,
-                verdict,
-                time: self.begun.elapsed(),
-            };
-            attempt.write();
-        }
+        let attempt = log::Attempt {
+            name,
+            method: *method,
+            tls: self.rules.tls,
+            verdict,
+            unasked: self.unasked,
+            failures,
+            time: self.begun.elapsed(),
+        };
+        attempt.write();
         match verdict {
             Verdict::Accepted => None,
             Verdict::Refused => Some(REFUSED),

@@ -224,3 +224,57 @@ fn usage() {
         );
     }
 }
+
+#[test]
+fn who_guesses_is_refused_unasked_and_who_is_known_gets_in() {
+    let place = Place::new("popup-throttle");
+    let home = place.scratch.path().to_str().unwrap().to_owned();
+    std::fs::create_dir(place.scratch.join("run")).unwrap();
+    let tables = place.scratch.join("run/throttle");
+    auth::throttle::Throttle::create(&tables, 0o600).unwrap();
+    // Knows one password, and leaves a mark when it is asked.
+    place.scratch.script(
+        "check",
+        "echo asked >>asked; test \"$(tr '\\0' '|' <&3 | cut -d'|' -f2)\" = right || exit 1; echo in",
+    );
+    let say = |password: &str| {
+        let output = place
+            .run(&["./check"])
+            .env("QMAILHOME", &home)
+            .env("TCPREMOTEIP", "192.0.2.9")
+            .env("POP3LOG", "")
+            .limit(Duration::from_mins(2))
+            .stdin(format!("apop joe {password}\r\n"))
+            .output();
+        let last = output.out_text().lines().last().unwrap().to_owned();
+        (last, output.err_text())
+    };
+    let (said, log) = say("right");
+    assert_eq!(said, "in");
+    assert!(log.contains("result=accepted time="), "{log}");
+    let (_, log) = say("wrong");
+    assert!(log.contains("result=refused failures=1/1"), "{log}");
+    // The rest of a long night, without waiting for it.
+    let throttle = auth::throttle::Throttle::open(&tables);
+    for _ in 0..80 {
+        throttle.failed("192.0.2.9".parse().unwrap(), b"joe");
+        throttle.failed("192.0.2.9".parse().unwrap(), b"ann");
+    }
+    assert_eq!(say("right").0, "in", "he is known here");
+    let asked = place.scratch.read("asked").len();
+    let output = place
+        .run(&["./check"])
+        .env("QMAILHOME", &home)
+        .env("TCPREMOTEIP", "192.0.2.9")
+        .env("POP3LOG", "")
+        .limit(Duration::from_mins(2))
+        .stdin("apop ann right\r\n")
+        .output();
+    assert!(
+        output
+            .out_text()
+            .ends_with("-ERR [AUTH] authorization failed\r\n")
+    );
+    assert!(output.err_text().contains("result=barred failures="));
+    assert_eq!(place.scratch.read("asked").len(), asked, "nobody was asked");
+}
