@@ -548,3 +548,64 @@ fn tls_that_ends_in_the_middle_of_a_message_leaves_nothing() {
     assert_eq!(place.queued(), 0);
     assert!(place.office.home.queue("mess").is_empty());
 }
+
+/// The submission service of the paper: a second tree of links, whose rcpthosts lets nobody write, and mail passwords
+/// that users keep themselves.
+#[test]
+fn the_second_tree_of_the_paper_works_as_written() {
+    use std::os::unix::fs::symlink;
+
+    let mut office = Office::new("submission-paper");
+    for program in ["cmd5apoppw", "apoppasswd"] {
+        fs::copy(kit::program(program), office.home.join("bin").join(program)).unwrap();
+    }
+    let tree = office.home.join("auth");
+    fs::create_dir_all(tree.join("control")).unwrap();
+    for link in ["alias", "queue", "users"] {
+        symlink(office.home.join(link), tree.join(link)).unwrap();
+    }
+    fs::create_dir_all(tree.join("bin")).unwrap();
+    for entry in fs::read_dir(office.home.join("bin")).unwrap() {
+        let entry = entry.unwrap();
+        symlink(entry.path(), tree.join("bin").join(entry.file_name())).unwrap();
+    }
+    for entry in fs::read_dir(office.home.join("control")).unwrap() {
+        let entry = entry.unwrap();
+        symlink(entry.path(), tree.join("control").join(entry.file_name())).unwrap();
+    }
+    let _ = fs::remove_file(tree.join("control/rcpthosts"));
+    fs::write(tree.join("control/rcpthosts"), "no.such.host.invalid\n").unwrap();
+    office.give();
+    let set = office
+        .run("apoppasswd")
+        .args(["-a"])
+        .env("HOME", office.home.join("alice").to_str().unwrap())
+        .dir(&office.home.join("alice"))
+        .stdin("secret\nsecret\n")
+        .output();
+    assert_eq!(set.code(), 0, "{}", set.err_text());
+    let home = tree.to_str().unwrap();
+    let env = [("QMAILHOME", home), ("INTRANET", "")];
+    let args = ["mail.host.test", "cmd5apoppw", "/bin/true"];
+    office.start_server("tcpserver", &[], &env, &args);
+    let mut client = Client::connect(office.smtp());
+    assert_eq!(client.say("MAIL FROM:<a@b.test>").code, 250);
+    assert_eq!(client.say("RCPT TO:<alice@host.test>").code, 553);
+    assert_eq!(client.say("RSET").code, 250);
+    // As the paper's users do it: the challenge, and what only who knows the password can say to it.
+    let challenge = client.say("AUTH CRAM-MD5");
+    assert_eq!(challenge.code, 334);
+    let stamp = auth::encoding::decode(challenge.lines[0].trim().as_bytes()).unwrap();
+    assert!(stamp.ends_with(b"@mail.host.test>"));
+    let digest = auth::sasl::cram_digest(b"secret", &stamp);
+    let answer = auth::encoding::encode(&[b"alice ", digest.as_slice()].concat());
+    let code = client.say(std::str::from_utf8(&answer).unwrap()).code;
+    assert_eq!(code, 235, "{}", office.log("log-smtpd"));
+    let sent = client.mail("alice@host.test", &["x@out.example"], b"Subject: x\n\ny\n");
+    assert_eq!(sent, 250);
+    assert_eq!(office.home.queue("todo").len(), 1);
+    let mut client = Client::connect(office.smtp());
+    let wrong = auth::encoding::encode(b"\0alice\0wrong");
+    let line = format!("AUTH PLAIN {}", std::str::from_utf8(&wrong).unwrap());
+    assert_eq!(client.say(&line).code, 535);
+}
