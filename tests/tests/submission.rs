@@ -580,7 +580,7 @@ fn the_second_tree_of_the_paper_works_as_written() {
         .run("apoppasswd")
         .args(["-a"])
         .env("HOME", office.home.join("alice").to_str().unwrap())
-        .dir(&office.home.join("alice"))
+        .dir(office.home.join("alice"))
         .stdin("secret\nsecret\n")
         .output();
     assert_eq!(set.code(), 0, "{}", set.err_text());
