@@ -35,8 +35,18 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 pub fn deliver(dir: &[u8], prefix: &[u8], message: &mut impl Read) -> Result<Bytes, Trouble> {
     let mut batch = Batch::start()?;
     batch.add(dir, prefix, message)?;
+    let (mut done, _remains) = batch.finish();
     // One went in, one comes out.
-    batch.finish().pop().unwrap_or(Err(Trouble::Slow))
+    done.pop().unwrap_or(Err(Trouble::Slow))
+}
+
+/// What is still open and running after a batch. To be dropped when the deliveries have been reported: a crash between the
+/// flush and the report makes them again, so nothing is put there that can wait.
+#[derive(Debug)]
+pub struct Remains {
+    _limit: Limit,
+    _rooms: Vec<Room>,
+    _files: Vec<File>,
 }
 
 /// Several deliveries that wait for the disk together: each content is flushed, but a directory only once.
@@ -132,7 +142,7 @@ impl Batch {
 
     /// Makes all contents durable, gives them their names in new, and makes those durable. Returns the names, in the
     /// order of `add`.
-    pub fn finish(self) -> Vec<Result<Bytes, Trouble>> {
+    pub fn finish(self) -> (Vec<Result<Bytes, Trouble>>, Remains) {
         let Batch {
             limit,
             rooms,
@@ -173,23 +183,26 @@ impl Batch {
                 }
             })
             .collect();
-        drop(limit);
-        drafts
-            .into_iter()
-            .zip(done)
-            .map(|(draft, named)| {
-                if named? == Old::Stays
-                    && let Some(room) = rooms.get(draft.room)
-                {
-                    let _ = room.tmp.unlink(&draft.name);
-                }
-                match flushed.get(draft.room) {
-                    Some(Ok(())) => Ok(draft.name),
-                    Some(Err(trouble)) => Err(trouble.again()),
-                    None => Err(Trouble::Slow),
-                }
-            })
-            .collect()
+        let mut files = Vec::with_capacity(drafts.len());
+        let mut finished = Vec::with_capacity(drafts.len());
+        for (draft, named) in drafts.into_iter().zip(done) {
+            files.push(draft.file);
+            if let (Ok(Old::Stays), Some(room)) = (&named, rooms.get(draft.room)) {
+                let _ = room.tmp.unlink(&draft.name);
+            }
+            finished.push(match (named, flushed.get(draft.room)) {
+                (Err(trouble), _) => Err(trouble),
+                (Ok(_), Some(Ok(()))) => Ok(draft.name),
+                (Ok(_), Some(Err(trouble))) => Err(trouble.again()),
+                (Ok(_), None) => Err(Trouble::Slow),
+            });
+        }
+        let remains = Remains {
+            _limit: limit,
+            _rooms: rooms,
+            _files: files,
+        };
+        (finished, remains)
     }
 }
 

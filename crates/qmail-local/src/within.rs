@@ -209,7 +209,10 @@ impl Together {
     }
 
     fn finish(&mut self, tell: &mut impl FnMut(usize, Answer)) {
-        let done = self.batch.take().map(Batch::finish).unwrap_or_default();
+        let Some(batch) = self.batch.take() else {
+            return;
+        };
+        let (done, remains) = batch.finish();
         for (place, done) in self.places.drain(..).zip(done) {
             tell(
                 place,
@@ -219,5 +222,6 @@ impl Together {
                 },
             );
         }
+        drop(remains);
     }
 }

@@ -143,7 +143,7 @@ fn of_a_batch_each_arrives_or_fails_by_itself() {
     let tmp = scratch.join("M/tmp");
     let last = String::from_utf8(batch.drafts[2].name.clone()).unwrap();
     fs::remove_file(tmp.join(&last)).unwrap();
-    let done = batch.finish();
+    let (done, _) = batch.finish();
     assert_eq!(done.len(), 3);
     let name = |n: usize| String::from_utf8(done[n].as_ref().unwrap().clone()).unwrap();
     assert_eq!(scratch.read(&format!("M/new/{}", name(0))), b"A: 1\n\none");

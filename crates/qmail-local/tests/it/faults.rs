@@ -55,7 +55,7 @@ fn success_comes_after_the_name_is_durable() {
     let run = Run::new("/bin/sh")
         .args([
             "-c",
-            "exec strace -o \"$TRACE\" -e trace=fsync,linkat,unlinkat,write \"$@\" <\"$MESSAGE\"",
+            "exec strace -o \"$TRACE\" -e trace=fsync,linkat,renameat2,unlinkat,write \"$@\" <\"$MESSAGE\"",
             "sh",
         ])
         .arg(kit::program("qmail-local").as_os_str().as_encoded_bytes())
@@ -76,7 +76,14 @@ fn success_comes_after_the_name_is_durable() {
         calls,
         // Maildir: content, name, durable name. Mbox: content, durable name. Then the report.
         [
-            "write", "fsync", "linkat", "unlinkat", "fsync", "write", "fsync", "fsync", "write"
+            "write",
+            "fsync",
+            "renameat2",
+            "fsync",
+            "write",
+            "fsync",
+            "fsync",
+            "write"
         ]
     );
 }
