@@ -20,6 +20,7 @@ mod become_program;
 mod boot;
 mod extras;
 mod faults;
+mod interchange;
 mod labels;
 mod multilog;
 mod services;
