@@ -188,7 +188,7 @@ fn a_log_is_handed_over_in_the_middle() {
         if script.len() == 4 {
             // Both keep the count that the processor hands from one run to the next; a kill begins it anew.
             let state = here.read("log/state");
-            assert!(!state.is_empty() && state.len() % 2 == 0);
+            assert!(!state.is_empty() && state.len().is_multiple_of(2));
         }
     }
 }
