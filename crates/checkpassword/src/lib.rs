@@ -1,10 +1,11 @@
 //! checkpassword: who is it, by every place where passwords are kept.
 //!
 //! Programs   checkpassword(8) cmd5checkpw(8) cmd5apoppw(8) apoppasswd(1) vusercheck(8) vuser(8) deliverquota(8)
-//! Runs as    root, then the user; the managers and deliverquota as the user
+//!            vchkpw(8) vdelivermail(8) clearopensmtp(8)
+//! Runs as    root, then the user; the managers and those who deliver as the user
 //! Reads      fd 3 login, secret, stamp; accounts, /etc/poppasswd, ~/.apop*, .vusers.cdb, control/{locals,
-//!            virtualdomains,scramsecret}, users/cdb
-//! Writes     the managers their tables, .qmail files, maildirs
+//!            virtualdomains,scramsecret}, users/cdb; vpopmail's vpasswd.cdb and etc/
+//! Writes     the managers their tables, .qmail files, maildirs; etc/open-smtp of vpopmail; /dev/log
 //! May use    auth base control mailbox recipient sys
 //! Source     checkpassword's interface page; docs/compat/checkpassword.md
 //!
@@ -19,6 +20,7 @@ mod poppasswd;
 mod quota;
 mod store;
 mod system;
+mod vpopmail;
 mod vtable;
 mod vuser;
 mod vusercheck;
@@ -28,5 +30,8 @@ pub use apoppasswd::apoppasswd;
 pub use deliverquota::deliverquota;
 pub use poppasswd::cmd5checkpw;
 pub use system::checkpassword;
+pub use vpopmail::check::vchkpw;
+pub use vpopmail::deliver::vdelivermail;
+pub use vpopmail::opensmtp::clearopensmtp;
 pub use vuser::vuser;
 pub use vusercheck::vusercheck;

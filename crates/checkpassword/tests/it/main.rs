@@ -14,6 +14,7 @@ mod descriptor;
 mod poppasswd;
 mod system;
 mod virtual_users;
+mod vpopmail;
 
 use std::path::Path;
 
