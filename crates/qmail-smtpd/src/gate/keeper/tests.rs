@@ -119,21 +119,25 @@ fn a_checker_in_doubt_must_say_no_before_it_is_believed() {
 /// CVE-2000-0990 and its kind: what the checker does for both is its own affair; we do the same.
 #[test]
 fn an_unknown_name_takes_as_long_as_a_wrong_password() {
-    const ROUNDS: u32 = 40;
+    const ROUNDS: usize = 60;
     let place = Scratch::new("keeper-oracle");
     let mut keeper = keeper(&place, CHECKER, false, "unknown");
-    let mut spent = [Duration::ZERO; 2];
+    let mut spent = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
-        for (time, name) in spent.iter_mut().zip(["alice", "nobody"]) {
+        for (times, name) in spent.iter_mut().zip(["alice", "nobody"]) {
             let begun = Instant::now();
             let failed = failure(&keeper.ask(&password(name, "wrong")));
-            *time += begun.elapsed();
+            times.push(begun.elapsed());
             assert_eq!(failed.delay, LEAST_DELAY);
         }
     }
-    let (low, high) = (spent[0].min(spent[1]), spent[0].max(spent[1]));
-    // The machine has other work; a difference that means something would be much larger.
-    assert!(high < low * 2, "{spent:?}");
+    // The machine has other work, so the middle counts, and a run of the checker is a millisecond or two.
+    let [wrong, unknown] = spent.map(|mut times| {
+        times.sort();
+        times[ROUNDS / 2]
+    });
+    let (low, high) = (wrong.min(unknown), wrong.max(unknown));
+    assert!(high * 2 < low * 3, "{wrong:?} {unknown:?}");
 }
 
 #[test]
