@@ -100,6 +100,10 @@ pub(crate) fn all(
 
 /// Writes the files of one message; none stays if it fails.
 fn write(queue: &dyn Files, layout: Layout, c: &Conversion) -> Written {
+    // A name that is left from the first time would stay when the envelope goes.
+    if c.is_second && discard(queue, layout, c.id).is_err() {
+        return Err(ErrorKind::AlreadyExists.into());
+    }
     let info = record(b'F', &c.sender);
     let mut files = vec![(Part::Info, info.as_slice(), c.birth)];
     for (part, text, when) in &c.recipients {

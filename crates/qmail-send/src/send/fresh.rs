@@ -23,7 +23,7 @@ use super::SYSTEM_FAILURE;
 use super::bounce::{self, Fate};
 use super::channel::{BOTH, Channel, Pair};
 use super::cleaner::{self, Request};
-use super::convert::Conversion;
+use super::convert::{self, Conversion};
 use super::del::{Deliveries, Recipient};
 use super::desk::Desk;
 use super::jobs::{self, Rest};
@@ -81,6 +81,8 @@ struct Message {
     is_tried: bool,
     /// classic files of it have been removed
     is_second: bool,
+    /// some may be left, because that failed
+    has_remains: bool,
     /// where it is parked as well, and stays
     parked: Option<Channel>,
     /// what came while the classic files were being made
@@ -278,6 +280,7 @@ fn keep(desk: &mut Desk, id: MessageId, envelope: Envelope) -> Vec<(Channel, Vec
         rests: Pair::default(),
         is_tried: false,
         is_second: envelope.is_second,
+        has_remains: false,
         parked: None,
         late_marks: Vec::new(),
         late_bounce: Bytes::new(),
@@ -350,7 +353,10 @@ fn decide(desk: &mut Desk, id: MessageId) {
         .iter()
         .filter_map(|&c| message.rests.of(c).clone())
         .collect();
+    let is_left = BOTH.iter().any(|&c| message.has_left(c));
     match rests.first() {
+        // It was never opened, because it is long or had been parked, and its files could not be made.
+        None if is_left => convert(desk, id),
         None if message.bounce.is_empty() => end(desk, id),
         None => send_bounce(desk, id),
         Some(rest) if !message.is_tried && message.bounce.is_empty() && !desk.is_stopping => {
@@ -384,6 +390,9 @@ pub(crate) fn bounced(desk: &mut Desk, id: MessageId, fate: Fate) -> bool {
         return false;
     }
     if bounce::tell(desk, id, fate) {
+        if let Some(message) = desk.fresh.open.get_mut(&id) {
+            message.bounce.clear();
+        }
         end(desk, id);
     } else {
         if let Some(message) = desk.fresh.open.get_mut(&id) {
@@ -402,9 +411,31 @@ fn set_phase(desk: &mut Desk, id: MessageId, phase: Phase) {
 
 /// A message is finished: its envelope goes.
 fn end(desk: &mut Desk, id: MessageId) {
+    if desk.fresh.open.get(&id).is_some_and(|m| m.has_remains) && !clear(desk, id) {
+        set_phase(desk, id, Phase::Memory);
+        return desk.fresh.set_due(id, desk.moment + AGAIN);
+    }
     desk.log.line(format!("end msg {id}"));
     set_phase(desk, id, Phase::Ending);
     cleaner::remove(desk, Request::Todo, id);
+}
+
+/// Removes what is left of classic files that could not be made: without the envelope it would count. `false`: it stays.
+fn clear(desk: &mut Desk, id: MessageId) -> bool {
+    match convert::discard(desk.queue.as_ref(), desk.layout, id) {
+        Ok(found) => {
+            for part in found {
+                let dir = desk.layout.dir(part, id);
+                desk.settle.dir(dir, desk.moment);
+            }
+            true
+        }
+        Err(part) => {
+            let text = desk.about("unable to unlink ", part, id, "");
+            desk.log.warning(text);
+            false
+        }
+    }
 }
 
 /// Has the classic files of a message made.
@@ -447,6 +478,7 @@ pub(crate) fn converted(desk: &mut Desk, id: MessageId, done: Result<(), &'stati
             if let Some(message) = desk.fresh.open.get_mut(&id) {
                 message.phase = Phase::Memory;
                 message.is_second = true;
+                message.has_remains = true;
                 message.late_marks.clear();
                 let late = std::mem::take(&mut message.late_bounce);
                 message.bounce.extend(late);

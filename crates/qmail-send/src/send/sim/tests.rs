@@ -53,6 +53,11 @@ fn whatever_the_clock_shows_mail_is_delivered_once() {
     each_must_hold(Story::play_with_clock);
 }
 
+#[test]
+fn whatever_the_disk_refuses_no_mail_is_lost() {
+    each_must_hold(|story, chance| story.faults = 5 + chance.below(100));
+}
+
 const HOUR: Duration = Duration::from_hours(1);
 const WEEK: u64 = 604_800;
 
