@@ -11,4 +11,5 @@
 
 pub mod agreed;
 pub mod certificate;
+pub mod client;
 pub mod server;

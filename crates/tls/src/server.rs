@@ -1,6 +1,6 @@
 //! The server's side of TLS.
 
-mod identity;
+pub(crate) mod identity;
 mod session;
 mod settings;
 pub mod tickets;

@@ -144,4 +144,4 @@ impl ResolvesServerCert for Store {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
