@@ -17,6 +17,8 @@ use files::{CLASSIC, File, Kind, OTHER_QMAILS, OURS};
 
 /// Mode bits that a home directory or a .qmail file must not have.
 const PATERNALISM: u32 = 0o002;
+/// Files of qmail-remote(8) that are not shown.
+const HELD: [&str; 3] = ["clientcert.pem", "remotesecrets", "tlsroots.pem"];
 /// Files with a line of their own in the report.
 const SPECIAL: [&str; 3] = ["rcpthosts", "morercpthosts", "morercpthosts.cdb"];
 
@@ -116,6 +118,26 @@ fn users(output: &mut Output, queue_owner: Option<u32>) {
     }
 }
 
+/// A line that may end with a name and a password, in any of the forms that qmail-remote(8) knows: the report is for others
+/// to see.
+fn without_password(line: &[u8]) -> Bytes {
+    /// Stands for a password.
+    const HIDDEN: &[u8] = b"...";
+    let mark = |b: &u8| matches!(b, b'|' | b' ' | b'\t');
+    let cut = |text: &[u8], at: usize| text.get(..=at).map(<[u8]>::to_vec);
+    let after = |from: usize, is: &dyn Fn(&u8) -> bool| {
+        let rest = line.get(from..)?;
+        Some(from + rest.iter().position(is)?)
+    };
+    let end = after(0, &mark)
+        .and_then(|first| after(first, &|b| !mark(b)))
+        .and_then(|name| after(name, &mark));
+    match end.and_then(|at| cut(line, at)) {
+        Some(begin) => [begin.as_slice(), HIDDEN].concat(),
+        None => line.to_vec(),
+    }
+}
+
 /// What was found of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
@@ -136,7 +158,8 @@ impl Report {
         let found = match file.kind {
             Kind::Number { default } => self.number(file, default),
             Kind::Line { default, me } => self.line(file, default, me),
-            Kind::List { default } => self.list(file, default),
+            Kind::List { default } => self.list(file, default, <[u8]>::to_vec),
+            Kind::Secrets { default } => self.list(file, default, without_password),
         };
         found.unwrap_or_else(|_| {
             self.output.line("Oops! Trouble reading this file.");
@@ -191,7 +214,7 @@ impl Report {
         Ok(Found::Missing)
     }
 
-    fn list(&mut self, file: &File, default: &str) -> io::Result<Found> {
+    fn list(&mut self, file: &File, default: &str, shown: fn(&[u8]) -> Bytes) -> io::Result<Found> {
         let Some(lines) = control::list(file.name)? else {
             self.default();
             self.output.line(default);
@@ -199,7 +222,7 @@ impl Report {
         };
         self.output.line("");
         for value in lines {
-            self.sentence(file, &value, "");
+            self.sentence(file, &shown(&value), "");
         }
         Ok(Found::Present)
     }
@@ -249,7 +272,9 @@ impl Report {
                 self.file(file);
                 continue;
             }
-            let text = if OTHER_QMAILS.iter().any(|o| o.as_bytes() == name) {
+            let text = if HELD.iter().any(|h| h.as_bytes() == name) {
+                "The SMTP client reads this file; its contents are not for everybody."
+            } else if OTHER_QMAILS.iter().any(|o| o.as_bytes() == name) {
                 "This file belongs to another qmail; it has no effect here."
             } else {
                 "I have no idea what this file does."
@@ -266,4 +291,27 @@ fn question_marks(bytes: &[u8]) -> Bytes {
         .into_iter()
         .map(|b| if b == b'\t' { b'?' } else { b })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (line, wanted) in [
+            (":relay.test:587", ":relay.test:587"),
+            ("a.test:", "a.test:"),
+            (":relay.test|joe|secret|x y", ":relay.test|joe|..."),
+            (":relay.test joe  secret", ":relay.test joe ..."),
+            (":relay.test|joe", ":relay.test|joe"),
+            ("s@a.test:|joe|secret", "s@a.test:|joe|..."),
+        ] {
+            assert_eq!(
+                without_password(line.as_bytes()),
+                wanted.as_bytes(),
+                "{line}"
+            );
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Which addresses to try, in which order.
 
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use dns::{Mx, Resolver, Trouble};
@@ -18,9 +19,11 @@ const LOOKUP_TIME: Duration = Duration::from_mins(2);
 const SMTP: u16 = 25;
 
 /// One address to try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     pub(crate) address: IpAddr,
+    /// the host that has it
+    pub(crate) name: Rc<[u8]>,
     preference: u16,
 }
 
@@ -75,6 +78,7 @@ pub(crate) fn find(route: &Route, machine: &Machine) -> Result<Vec<Candidate>, V
     let all = match route::literal(&route.host) {
         Some(address) => vec![Candidate {
             address,
+            name: Rc::from(route::bare(&route.host)),
             preference: 0,
         }],
         None => look_up(route, machine.resolver.as_ref())?,
@@ -125,7 +129,7 @@ fn look_up(route: &Route, resolver: Option<&Resolver>) -> Result<Vec<Candidate>,
     let found = resolver
         .addresses(&route.host)
         .map_err(|trouble| not_found(&trouble, &route.host))?;
-    Ok(candidates(found, 0).collect())
+    Ok(candidates(found, &route.host, 0).collect())
 }
 
 fn not_found(trouble: &Trouble, host: &[u8]) -> Verdict {
@@ -154,7 +158,7 @@ fn exchangers(resolver: &Resolver, mut list: Vec<Mx>) -> Result<Vec<Candidate>, 
         }
         match resolver.addresses(&mx.host) {
             Ok(addresses) => {
-                for candidate in candidates(addresses, mx.preference) {
+                for candidate in candidates(addresses, &mx.host, mx.preference) {
                     if !found.iter().any(|f| f.address == candidate.address) {
                         found.push(candidate);
                     }
@@ -180,7 +184,12 @@ fn shuffle_equals(list: &mut [Mx], mut random: impl FnMut() -> u32) {
 }
 
 /// IPv6 and IPv4 in turn, IPv6 first: a family that does not work costs one try at most before the other.
-fn candidates(addresses: Vec<IpAddr>, preference: u16) -> impl Iterator<Item = Candidate> {
+fn candidates(
+    addresses: Vec<IpAddr>,
+    name: &[u8],
+    preference: u16,
+) -> impl Iterator<Item = Candidate> + use<> {
+    let name: Rc<[u8]> = Rc::from(name);
     let (v6, v4): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv6);
     let length = v6.len().max(v4.len());
     (0..length)
@@ -189,6 +198,7 @@ fn candidates(addresses: Vec<IpAddr>, preference: u16) -> impl Iterator<Item = C
         .take(ADDRESS_LIMIT)
         .map(move |address| Candidate {
             address,
+            name: name.clone(),
             preference,
         })
 }
@@ -204,7 +214,7 @@ mod tests {
     #[test]
     fn families_take_turns() {
         let list = ["::1", "::2", "::3", "192.0.2.1"].map(ip).to_vec();
-        let order: Vec<IpAddr> = candidates(list, 5).map(|c| c.address).collect();
+        let order: Vec<IpAddr> = candidates(list, b"h", 5).map(|c| c.address).collect();
         assert_eq!(order, ["::1", "192.0.2.1", "::2", "::3"].map(ip));
     }
 
@@ -238,6 +248,7 @@ mod tests {
                 .enumerate()
                 .map(|(n, &preference)| Candidate {
                     address: address(n),
+                    name: Rc::from(&b"h"[..]),
                     preference,
                 })
                 .collect()

@@ -2,19 +2,23 @@
 //!
 //! Programs   qmail-remote(8)
 //! Runs as    qmailr; called by qmail-rspawn
-//! Reads      fd 0 message or, as a worker, jobs; control/{helohost,me,smtproutes,timeoutconnect,timeoutremote}, DNS, the other host
+//! Reads      fd 0 message or, as a worker, jobs; control/{helohost,me,smtproutes,authsenders,remotesecrets,tlspolicy,
+//!            clientcert.pem,tlsroots.pem,timeoutconnect,timeoutremote}, DNS, the other host
 //! Writes     fd 1 reports or, as a worker, fd 0; the other host; queue/lock/{tcpto,tcpto6}
-//! May use    base control dns mail queue sys wire
-//! Source     qmail-remote(8); RFC 5321, 1870, 2920, 6152, 7505
+//! May use    auth base control dns mail queue sys tls wire
+//! Source     qmail-remote(8); RFC 5321, 1870, 2920, 3207, 4954, 6152, 7505, 8314
 //!
 //! Codes: it always exits 0; the reports tell what became of the message.
 
 mod attempt;
 mod hosts;
+mod login;
 mod message;
 mod peer;
+mod policy;
 mod report;
 mod route;
+mod stream;
 mod talk;
 mod worker;
 
@@ -25,12 +29,13 @@ use message::Message;
 use report::{Report, Verdict};
 
 /// Waiting for the other side, seconds, and who we are: what the control files say.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Settings {
     helohost: Bytes,
     timeout_connect: u64,
     timeout_remote: u64,
     routes: route::Routes,
+    policies: policy::Policies,
 }
 
 /// qmail-remote host sender recipient..., or with one argument of its own a worker of qmail-rspawn.
@@ -73,7 +78,10 @@ fn deliver(call: &Call, report: &mut Report) -> Result<Verdict, Verdict> {
     control::home::enter().map_err(|_| report::chdir())?;
     let settings = settings().map_err(|_| report::control())?;
     let envelope = talk::Envelope::new(sender, recipients)?;
-    let route = settings.routes.find(host).ok_or_else(report::control)?;
+    let route = settings
+        .routes
+        .find(host, sender)
+        .ok_or_else(report::control)?;
     let machine = hosts::Machine::look(&route)?;
 
     promises(machine.ports().chain([route.port])).enforce();
@@ -84,7 +92,7 @@ fn deliver(call: &Call, report: &mut Report) -> Result<Verdict, Verdict> {
     }
     let candidates = hosts::find(&route, &machine)?;
 
-    let mut link = attempt::reach(&candidates, route.port, &settings)?;
+    let mut link = attempt::reach(&candidates, &route, &settings)?;
     let end = link.transact(&envelope, &mut message, report);
     link.leave();
     match end {
@@ -104,5 +112,6 @@ fn settings() -> std::io::Result<Settings> {
         timeout_connect: control::int("timeoutconnect", 60)?,
         timeout_remote: control::int("timeoutremote", 1200)?,
         routes: route::Routes::read()?,
+        policies: policy::Policies::read()?,
     })
 }

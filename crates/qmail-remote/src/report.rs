@@ -6,10 +6,14 @@
 use std::net::IpAddr;
 
 use base::Bytes;
+use tls::agreed::Agreed;
 use wire::reply::Reply;
 
 /// Bytes that the last report has at most: the words of a host and ours.
 const VERDICT_ROOM: usize = wire::reply::TEXT_LIMIT + 1024;
+
+/// The most bytes of the reason why TLS failed.
+const WHY_LIMIT: usize = 300;
 
 /// The last report: letter and text, without the NUL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +79,15 @@ impl Report {
         if let Ok(out) = sys::fd::inherited(1) {
             let _ = sys::fd::write_all(&out, &all);
         }
+    }
+}
+
+impl Verdict {
+    /// Tells that everything went under TLS.
+    pub(crate) fn under(mut self, agreed: &Agreed) -> Verdict {
+        let line = format!("Sent under {}, {}.\n", agreed.protocol, agreed.cipher);
+        self.0.extend_from_slice(line.as_bytes());
+        self
     }
 }
 
@@ -188,6 +201,31 @@ pub(crate) fn best_is_me() -> Verdict {
 
 pub(crate) fn no_connection() -> Verdict {
     plain("ZSorry, I wasn't able to establish an SMTP connection. (#4.4.1)\n")
+}
+
+/// `why` may hold words of the other side.
+pub(crate) fn tls(host: IpAddr, why: &str) -> Verdict {
+    let why = base::bytes::printable(why.as_bytes());
+    plain(
+        [
+            format!("ZConnected to {host} but ").as_bytes(),
+            why.get(..WHY_LIMIT).unwrap_or(&why),
+            b". (#4.7.5)\n",
+        ]
+        .concat(),
+    )
+}
+
+pub(crate) fn no_tls(host: IpAddr) -> Verdict {
+    plain(format!(
+        "ZConnected to {host} but it offers no TLS, and control/tlspolicy asks for it. (#4.7.4)\n"
+    ))
+}
+
+pub(crate) fn no_login(host: IpAddr) -> Verdict {
+    plain(format!(
+        "ZConnected to {host} but it offers no way to log in that I may use there. (#4.7.11)\n"
+    ))
 }
 
 pub(crate) fn too_large(host: IpAddr, limit: u64) -> Verdict {

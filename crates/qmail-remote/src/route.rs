@@ -1,6 +1,7 @@
 //! Where control/smtproutes sends mail.
 //!
-//! Source  qmail-remote(8): lines `host:relay`, `host:relay:port`; host may be a suffix with its dot, or empty
+//! Source  qmail-remote(8): lines `host:relay`, `host:relay:port`, perhaps with a login behind; host may be a suffix with
+//!         its dot, or empty
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,13 +10,20 @@ use base::Bytes;
 use base::bytes::{number, split_once};
 use control::Map;
 
+use crate::login::{self, Login, Secrets};
+
 /// The port of SMTP.
 const SMTP: u16 = 25;
+/// The port where TLS comes before the first word (RFC 8314).
+pub(crate) const SMTPS: u16 = 465;
 
 /// The routes of the administrator.
 #[derive(Clone, Debug)]
 pub(crate) struct Routes {
     map: Map,
+    /// by sender: a relay and a login of his own
+    senders: Map,
+    secrets: Secrets,
     /// those that a route may name
     ports: Vec<u16>,
 }
@@ -35,26 +43,34 @@ pub(crate) struct Route {
     pub(crate) host: Bytes,
     pub(crate) way: Way,
     pub(crate) port: u16,
+    /// who we are there
+    pub(crate) login: Option<Login>,
     /// it is that of all hosts without a route of their own, and the same for all of them
     pub(crate) shared: bool,
 }
 
 impl Routes {
-    /// Reads control/smtproutes; a missing one has no routes.
+    /// Reads control/smtproutes, control/authsenders and control/remotesecrets; missing ones are empty.
     pub(crate) fn read() -> io::Result<Routes> {
+        let list = |file| Ok::<_, io::Error>(control::list(file)?.unwrap_or_default());
         Ok(Routes::new(
-            &control::list("smtproutes")?.unwrap_or_default(),
+            &list("smtproutes")?,
+            &list("authsenders")?,
+            Secrets::read()?,
         ))
     }
 
-    fn new(lines: &[Bytes]) -> Routes {
-        let relays = lines.iter().filter_map(|line| split_once(line, b':'));
-        let ports = relays.filter_map(|(_, relay)| Some(split(relay)?.1));
+    fn new(lines: &[Bytes], senders: &[Bytes], secrets: Secrets) -> Routes {
+        let both = lines.iter().chain(senders);
+        let relays = both.filter_map(|line| split_once(line, b':'));
+        let ports = relays.filter_map(|(_, relay)| Some(split(login::cut(relay).0)?.1));
         let mut ports: Vec<u16> = ports.chain([SMTP]).collect();
         ports.sort_unstable();
         ports.dedup();
         Routes {
             map: Map::pairs(lines),
+            senders: Map::pairs(senders),
+            secrets,
             ports,
         }
     }
@@ -64,21 +80,52 @@ impl Routes {
         &self.ports
     }
 
-    /// The route of `host`: that of its own name, else of its longest suffix that begins with a dot, else of the empty
-    /// name. `None`: the route makes no sense.
-    pub(crate) fn find(&self, host: &[u8]) -> Option<Route> {
-        let suffixes = (0..=host.len())
-            .filter(|&at| at == 0 || host.get(at).is_none_or(|&b| b == b'.'))
-            .filter_map(|at| host.get(at..));
-        for suffix in suffixes {
+    /// The route of a message from `sender` to `host`: that of the sender, of his host or of all senders; else that of
+    /// the host's own name, of its longest suffix that begins with a dot, or of the empty name. `None`: the route makes no
+    /// sense.
+    pub(crate) fn find(&self, host: &[u8], sender: &[u8]) -> Option<Route> {
+        if let Some(relay) = self.by_sender(sender) {
+            return self.follow(relay, host);
+        }
+        for suffix in suffixes(host) {
             if let Some(relay) = self.map.get(suffix) {
-                let route = follow(relay, host)?;
+                let route = self.follow(relay, host)?;
                 let shared = suffix.is_empty() && route.way == Way::Direct;
                 return Some(Route { shared, ..route });
             }
         }
-        follow(b"", host)
+        self.follow(b"", host)
     }
+
+    fn by_sender(&self, sender: &[u8]) -> Option<&[u8]> {
+        if self.senders.is_empty() || sender.is_empty() {
+            return None;
+        }
+        let at = sender.iter().rposition(|&b| b == b'@');
+        let host = at.and_then(|at| sender.get(at..));
+        [Some(sender), host, Some(b"")]
+            .into_iter()
+            .flatten()
+            .find_map(|key| self.senders.get(key))
+    }
+
+    fn follow(&self, value: &[u8], host: &[u8]) -> Option<Route> {
+        let (relay, written) = login::cut(value);
+        let route = follow(relay, host)?;
+        // Where anybody could be the exchanger, only a login that the administrator wrote to it is used.
+        let login = match route.way {
+            Way::Direct => self.secrets.login(&route.host, written),
+            Way::Exchangers => written.and_then(|w| self.secrets.login(b"", Some(w))),
+        };
+        Some(Route { login, ..route })
+    }
+}
+
+/// A host, its suffixes that begin with a dot, longest first, and the empty name.
+pub(crate) fn suffixes(host: &[u8]) -> impl Iterator<Item = &[u8]> {
+    (0..=host.len())
+        .filter(|&at| at == 0 || host.get(at).is_none_or(|&b| b == b'.'))
+        .filter_map(|at| host.get(at..))
 }
 
 /// Reads `relay`, `relay:port`, `[IPv6]:port`, a bare IPv6 address, or `:port`, which changes the port alone.
@@ -93,6 +140,7 @@ fn follow(relay: &[u8], host: &[u8]) -> Option<Route> {
         host: host.to_vec(),
         way,
         port,
+        login: None,
         shared: false,
     })
 }
@@ -122,14 +170,18 @@ fn port(digits: &[u8]) -> Option<u16> {
     (port > 0).then_some(port)
 }
 
+/// A host without the brackets of an address.
+pub(crate) fn bare(host: &[u8]) -> &[u8] {
+    host.strip_prefix(b"[")
+        .and_then(|h| h.strip_suffix(b"]"))
+        .unwrap_or(host)
+}
+
 /// An address written as a host: `1.2.3.4`, `[1.2.3.4]`, `[IPv6:...]` and, for routes, a plain IPv6 address with or
 /// without brackets.
 pub(crate) fn literal(host: &[u8]) -> Option<IpAddr> {
     const TAG: &[u8] = b"ipv6:";
-    let bare = host
-        .strip_prefix(b"[")
-        .and_then(|h| h.strip_suffix(b"]"))
-        .unwrap_or(host);
+    let bare = bare(host);
     let bare = match bare.split_at_checked(TAG.len()) {
         Some((tag, rest)) if tag.eq_ignore_ascii_case(TAG) => rest,
         _ => bare,
@@ -143,7 +195,7 @@ mod tests {
 
     fn found(lines: &[&str], host: &str) -> Option<(String, Way, u16)> {
         let lines: Vec<Bytes> = lines.iter().map(|l| l.as_bytes().to_vec()).collect();
-        let route = Routes::new(&lines).find(host.as_bytes())?;
+        let route = Routes::new(&lines, &[], Secrets::new(&[])).find(host.as_bytes(), b"")?;
         Some((
             String::from_utf8(route.host).unwrap(),
             route.way,
@@ -197,6 +249,35 @@ mod tests {
             let got = found(&[&format!("h:{relay}")], "h").map(|(h, _, p)| (h, p));
             assert_eq!(got, wanted.map(|(h, p)| (h.to_owned(), p)), "{relay}");
         }
+    }
+
+    #[test]
+    fn a_sender_may_have_a_relay_and_a_login() {
+        let lines =
+            |list: &[&str]| -> Vec<Bytes> { list.iter().map(|l| l.as_bytes().to_vec()).collect() };
+        let routes = Routes::new(
+            &lines(&[":smart.test:587|all|pw", "b.test:"]),
+            &lines(&["joe@a.test:own.test|joe|x", "@a.test:theirs.test:465"]),
+            Secrets::new(&lines(&["theirs.test:us:y"])),
+        );
+        for (sender, wanted) in [
+            ("joe@a.test", ("own.test", 25, "joe")),
+            ("JOE@A.test", ("own.test", 25, "joe")),
+            ("ann@a.test", ("theirs.test", 465, "us")),
+            ("ann@c.test", ("smart.test", 587, "all")),
+            ("", ("smart.test", 587, "all")),
+        ] {
+            let route = routes.find(b"far.test", sender.as_bytes()).unwrap();
+            let name = route.login.map(|l| l.name).unwrap_or_default();
+            assert_eq!(
+                (route.host.as_slice(), route.port, name.as_slice()),
+                (wanted.0.as_bytes(), wanted.1, wanted.2.as_bytes()),
+                "{sender}"
+            );
+        }
+        let usual = routes.find(b"b.test", b"ann@c.test").unwrap();
+        assert_eq!((usual.way, usual.login), (Way::Exchangers, None));
+        assert_eq!(routes.ports(), [25, 465, 587]);
     }
 
     #[test]

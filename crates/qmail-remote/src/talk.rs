@@ -1,6 +1,6 @@
 //! The dialogue with one host: once a greeting, then one transaction after the other.
 //!
-//! Source  RFC 5321 3.3, 4.1, 4.3.2; RFC 1870 (SIZE), 2920 (PIPELINING), 6152 (8BITMIME)
+//! Source  RFC 5321 3.3, 4.1, 4.3.2; RFC 1870 (SIZE), 2920 (PIPELINING), 6152 (8BITMIME), 3207 (STARTTLS), 4954 (AUTH)
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
@@ -10,8 +10,10 @@ use base::bytes::number;
 use wire::reply::{Reply, Trouble};
 use wire::stuff::Stuff;
 
+use crate::login::{self, Failure, Login};
 use crate::message::{BLOCK, Message};
 use crate::peer::Peer;
+use crate::policy::Wanted;
 use crate::report::{self, Danger, Report, Verdict};
 
 /// The longest wait for the greeting and for the reply to EHLO (RFC 5321 4.5.3.2): another host may do better.
@@ -111,45 +113,144 @@ enum Step {
     Data,
 }
 
-/// A fresh connection becomes a link: greeting and EHLO, or HELO when EHLO is not known.
-///
-/// # Errors
-/// This host would not even begin; the verdict counts if there is no other.
-pub(crate) fn greet(mut peer: Peer, helohost: &[u8]) -> Result<Link, Verdict> {
-    let refused = |peer: &Peer, what: &str, reply: &Reply| {
-        peer.quit();
-        report::blame("ZConnected to ", peer.address, what, Some(reply))
-    };
-    let died = |peer: &Peer, trouble: &Trouble| died(peer, trouble, Danger::None);
-    let hello = |peer: &mut Peer, verb: &[u8]| {
-        peer.send(&[verb, helohost, b"\r\n"].concat())
-            .map_err(|e| died(peer, &Trouble::Lost(e)))?;
-        peer.reply_within(GREETING_TIME).map_err(|t| died(peer, &t))
-    };
+/// How a dialogue begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opening<'a> {
+    pub(crate) helohost: &'a [u8],
+    pub(crate) wanted: &'a Wanted,
+    /// TLS comes before the first word
+    pub(crate) is_implicit: bool,
+    /// the host that we think this is
+    pub(crate) name: &'a [u8],
+    pub(crate) login: Option<&'a Login>,
+}
 
-    let greeting = peer
-        .reply_within(GREETING_TIME)
-        .map_err(|t| died(&peer, &t))?;
-    if greeting.code != 220 {
-        return Err(refused(&peer, " but greeting failed", &greeting));
+/// Why a host is of no use.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// it would not begin; the verdict counts if there is no other host
+    Verdict(Verdict),
+    /// its TLS does not work, or is not what is wanted
+    Tls(Verdict),
+}
+
+impl From<Verdict> for Refused {
+    fn from(verdict: Verdict) -> Refused {
+        Refused::Verdict(verdict)
     }
-    let mut reply = hello(&mut peer, b"EHLO ")?;
-    if reply.is_permanent() {
-        reply = hello(&mut peer, b"HELO ")?;
-        // What a reply to HELO says of extensions means nothing.
-        if reply.code == 250 {
-            reply.text.clear();
+}
+
+impl Opening<'_> {
+    /// A fresh connection becomes a link: greeting and EHLO, or HELO when EHLO is not known; TLS where it is wanted, and
+    /// EHLO again; a login.
+    ///
+    /// # Errors
+    /// This host is of no use.
+    pub(crate) fn greet(&self, mut peer: Peer) -> Result<Link, Refused> {
+        if self.is_implicit {
+            self.secure(&mut peer)?;
         }
+        let greeting = peer
+            .reply_within(GREETING_TIME)
+            .map_err(|t| died(&peer, &t, Danger::None))?;
+        if greeting.code != 220 {
+            return Err(refused(&mut peer, " but greeting failed", &greeting).into());
+        }
+        let mut hello = self.introduce(&mut peer)?;
+        if !peer.is_secure() && self.wanted.config.is_some() {
+            if hello.extension("STARTTLS").is_some() {
+                self.start_tls(&mut peer)?;
+                // What was said in clear counts for nothing.
+                hello = self.introduce(&mut peer)?;
+            } else if self.wanted.is_strict() {
+                peer.quit();
+                return Err(Refused::Tls(report::no_tls(peer.address)));
+            }
+        }
+        if let Some(login) = self.login {
+            log_in(&mut peer, &hello, login)?;
+        }
+        Ok(Link {
+            peer,
+            hello,
+            fate: Fate::Idle,
+            served: 0,
+        })
     }
-    if reply.code != 250 {
-        return Err(refused(&peer, " but my name was rejected", &reply));
+
+    /// EHLO, or HELO.
+    fn introduce(&self, peer: &mut Peer) -> Result<Reply, Verdict> {
+        let mut hello = |verb: &[u8]| {
+            peer.send(&[verb, self.helohost, b"\r\n"].concat())
+                .map_err(|e| died(peer, &Trouble::Lost(e), Danger::None))?;
+            peer.reply_within(GREETING_TIME)
+                .map_err(|t| died(peer, &t, Danger::None))
+        };
+        let mut reply = hello(b"EHLO ")?;
+        if reply.is_permanent() {
+            reply = hello(b"HELO ")?;
+            // What a reply to HELO says of extensions means nothing.
+            if reply.code == 250 {
+                reply.text.clear();
+            }
+        }
+        if reply.code != 250 {
+            return Err(refused(peer, " but my name was rejected", &reply));
+        }
+        Ok(reply)
     }
-    Ok(Link {
-        peer,
-        hello: reply,
-        fate: Fate::Idle,
-        served: 0,
-    })
+
+    /// STARTTLS and the handshake. Not a byte may come between the two: it would be taken for something said under TLS
+    /// (CVE-2011-0411).
+    fn start_tls(&self, peer: &mut Peer) -> Result<(), Refused> {
+        peer.send(b"STARTTLS\r\n")
+            .map_err(|e| died(peer, &Trouble::Lost(e), Danger::None))?;
+        let reply = peer
+            .reply_within(GREETING_TIME)
+            .map_err(|t| died(peer, &t, Danger::None))?;
+        if reply.code != 220 {
+            return Err(Refused::Tls(refused(peer, " but STARTTLS failed", &reply)));
+        }
+        if !peer.is_quiet() {
+            return Err(Refused::Verdict(report::tls(
+                peer.address,
+                "it spoke between STARTTLS and TLS",
+            )));
+        }
+        self.secure(peer)
+    }
+
+    fn secure(&self, peer: &mut Peer) -> Result<(), Refused> {
+        let Some(config) = &self.wanted.config else {
+            return Err(report::tls(peer.address, "control/tlspolicy forbids TLS").into());
+        };
+        peer.secure(config, self.name)
+            .map_err(|why| Refused::Tls(report::tls(peer.address, &why)))
+    }
+}
+
+fn log_in(peer: &mut Peer, hello: &Reply, login: &Login) -> Result<(), Verdict> {
+    let Err(failure) = login::log_in(peer, hello, login) else {
+        return Ok(());
+    };
+    let verdict = match failure {
+        Failure::NoWay => report::no_login(peer.address),
+        Failure::Refused(reply) => report::blame(
+            "ZConnected to ",
+            peer.address,
+            " but it did not accept our login",
+            reply.as_ref(),
+        ),
+        Failure::Lost(trouble) => return Err(died(peer, &trouble, Danger::None)),
+    };
+    peer.quit();
+    Err(verdict)
+}
+
+/// It will not be asked anything more.
+fn refused(peer: &mut Peer, what: &str, reply: &Reply) -> Verdict {
+    peer.quit();
+    report::blame("ZConnected to ", peer.address, what, Some(reply))
 }
 
 impl Link {
@@ -184,12 +285,12 @@ impl Link {
 
     /// Whether it may serve again: everything is answered, and no more has come. A host that speaks without being asked
     /// is about to close, or up to no good; what comes later the caller sees by waiting for this descriptor.
-    pub(crate) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&mut self) -> bool {
         self.fate == Fate::Idle && self.peer.is_quiet()
     }
 
     /// Says good-bye, if there is somebody to hear it.
-    pub(crate) fn leave(self) {
+    pub(crate) fn leave(mut self) {
         if self.fate != Fate::Dead {
             self.peer.quit();
         }
@@ -368,7 +469,12 @@ impl Talk<'_> {
         let reply = self.reply(Danger::Duplicate)?;
         let fate = fate(&reply);
         if reply.is_success() {
-            return Ok(self.end(fate, "K", " accepted message", Some(&reply)));
+            let agreed = self.link.peer.agreed();
+            let verdict = self.end(fate, "K", " accepted message", Some(&reply));
+            return Ok(match agreed {
+                Some(agreed) => verdict.under(&agreed),
+                None => verdict,
+            });
         }
         let letter = if reply.is_permanent() { "D" } else { "Z" };
         Ok(self.end(

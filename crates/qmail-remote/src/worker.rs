@@ -159,7 +159,7 @@ impl Worker {
         let route = desk
             .settings
             .routes
-            .find(host)
+            .find(host, &job.sender)
             .ok_or_else(report::control)?;
         let mut message = Message::new(File::from(message)).map_err(|_| report::unreadable())?;
         if message.survey().is_some_and(|s| s.is_partial()) {
@@ -179,7 +179,7 @@ impl Worker {
         }
 
         let candidates = hosts::find(&route, &desk.machine)?;
-        let mut link = attempt::reach(&candidates, route.port, &desk.settings)?;
+        let mut link = attempt::reach(&candidates, &route, &desk.settings)?;
         let end = link.transact(&envelope, &mut message, report);
         self.keep(link, route);
         match end {
@@ -190,7 +190,7 @@ impl Worker {
     }
 
     /// Keeps a connection for the next job, if it is good for one.
-    fn keep(&mut self, link: Link, route: Route) {
+    fn keep(&mut self, mut link: Link, route: Route) {
         if link.served() >= TRANSACTIONS || !link.is_idle() {
             link.leave();
             return;

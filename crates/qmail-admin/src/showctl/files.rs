@@ -17,6 +17,8 @@ pub(super) enum Kind {
     Line { default: &'static str, me: bool },
     /// lines; `default` is a whole sentence
     List { default: &'static str },
+    /// the same, of lines with passwords, which are not shown
+    Secrets { default: &'static str },
 }
 
 const fn number(
@@ -66,6 +68,15 @@ const fn list(
         kind: Kind::List { default },
         before,
         after,
+    }
+}
+
+const fn secrets(name: &'static str, default: &'static str, before: &'static str) -> File {
+    File {
+        name,
+        kind: Kind::Secrets { default },
+        before,
+        after: "",
     }
 }
 
@@ -119,12 +130,7 @@ pub(super) const CLASSIC: &[File] = &[
         ".",
     ),
     host("smtpgreeting", "SMTP greeting: 220 "),
-    list(
-        "smtproutes",
-        "No artificial SMTP routes.",
-        "SMTP route: ",
-        "",
-    ),
+    secrets("smtproutes", "No artificial SMTP routes.", "SMTP route: "),
     number(
         "timeoutconnect",
         "60",
@@ -167,8 +173,13 @@ pub(super) const IRRELEVANT_MORE: File = list(
     ".",
 );
 
-/// Files that only this qmail reads, qmail-smtpd(8); the report has them where they exist.
+/// Files that only this qmail reads, qmail-smtpd(8), qmail-remote(8); the report has them where they exist.
 pub(super) const OURS: &[File] = &[
+    secrets(
+        "authsenders",
+        "No sender has a relay of his own.",
+        "Sender and his relay: ",
+    ),
     list(
         "checkerknows",
         "The checker knows the classic mechanisms only.",
@@ -231,11 +242,16 @@ pub(super) const OURS: &[File] = &[
         "SMTP server session limit is ",
         " seconds",
     ),
+    list(
+        "tlspolicy",
+        "The SMTP client uses TLS where it works.",
+        "SMTP client TLS for ",
+        "",
+    ),
 ];
 
 /// Files of sagredo's qmail, s/qmail and others that somebody who comes from there may have.
 pub(super) const OTHER_QMAILS: &[&str] = &[
-    "authsenders",
     "authservid",
     "badhelo",
     "badhelonorelay",
@@ -249,7 +265,6 @@ pub(super) const OTHER_QMAILS: &[&str] = &[
     "bouncemaxbytes",
     "brtlimit",
     "clientca.pem",
-    "clientcert.pem",
     "clientcrl.pem",
     "defaultdelivery",
     "dh1024.pem",

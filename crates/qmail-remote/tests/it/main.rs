@@ -6,6 +6,7 @@ mod route;
 mod server;
 mod session;
 mod timeouts;
+mod tls_and_login;
 mod worker;
 
 use kit::{Home, Output};

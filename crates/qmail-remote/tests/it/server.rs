@@ -1,6 +1,6 @@
 //! An SMTP server that does what a test tells it to, one session after the other.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,9 +10,69 @@ use std::time::Duration;
 /// How long a session waits for the client.
 const WAIT: Duration = Duration::from_secs(15);
 
+/// A connection, in clear or under TLS.
+pub(crate) struct Line {
+    tcp: TcpStream,
+    tls: Option<tls::server::Session>,
+}
+
+impl Line {
+    /// The handshake, if the client wants one.
+    fn secure(&mut self, config: &tls::server::Config) {
+        let mut session = tls::server::Session::new(config).unwrap();
+        while session.is_handshaking() {
+            if session.has_output() {
+                let _ = session.give(&mut self.tcp);
+            } else if !matches!(session.take(&mut self.tcp), Ok(1..)) || session.process().is_err()
+            {
+                break;
+            }
+        }
+        while session.has_output() && session.give(&mut self.tcp).is_ok() {}
+        self.tls = Some(session);
+    }
+}
+
+impl Read for Line {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let Some(session) = &mut self.tls else {
+            return self.tcp.read(buffer);
+        };
+        loop {
+            if let Some(chunk) = session.plain()? {
+                let count = chunk.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&chunk[..count]);
+                session.consume(count);
+                return Ok(count);
+            }
+            session.take(&mut self.tcp)?;
+            if session.process().is_err() {
+                return Err(ErrorKind::InvalidData.into());
+            }
+        }
+    }
+}
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let Some(session) = &mut self.tls else {
+            return self.tcp.write(bytes);
+        };
+        session.say(bytes)?;
+        while session.has_output() {
+            session.give(&mut self.tcp)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// One connection, and all that came over it.
 pub(crate) struct Session {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Line>,
     pub(crate) seen: Vec<u8>,
 }
 
@@ -30,6 +90,16 @@ impl Session {
         self.reader.get_mut().write_all(bytes.as_ref()).is_ok()
     }
 
+    /// Goes on under TLS. Bytes that came before are lost.
+    pub(crate) fn secure(&mut self, config: &tls::server::Config) {
+        self.seen.extend_from_slice(b"[TLS]\r\n");
+        self.reader.get_mut().secure(config);
+    }
+
+    pub(crate) fn is_secure(&self) -> bool {
+        self.reader.get_ref().tls.is_some()
+    }
+
     /// Takes lines up to the lone dot. `false`: the client went before it.
     pub(crate) fn text(&mut self) -> bool {
         loop {
@@ -45,12 +115,18 @@ impl Session {
 #[derive(Clone)]
 pub(crate) struct Script {
     replies: Vec<(&'static str, Option<String>)>,
+    /// what STARTTLS leads to
+    tls: Option<tls::server::Config>,
+    /// TLS comes first
+    implicit: bool,
 }
 
 impl Default for Script {
     fn default() -> Script {
         Script {
             replies: Vec::new(),
+            tls: None,
+            implicit: false,
         }
         .on("greeting", "220 hi")
         .on("EHLO", "250-hello\r\n250 HELP")
@@ -69,6 +145,20 @@ impl Script {
     pub(crate) fn on(mut self, verb: &'static str, reply: &str) -> Script {
         self.replies.retain(|(v, _)| *v != verb);
         self.replies.push((verb, Some(format!("{reply}\r\n"))));
+        self
+    }
+
+    /// Knows STARTTLS. A reply to `TLS EHLO` is for EHLO under TLS.
+    pub(crate) fn with_tls(mut self, config: &tls::server::Config) -> Script {
+        self.tls = Some(config.clone());
+        self.on("STARTTLS", "220 go ahead")
+            .on("EHLO", "250-hello\r\n250 STARTTLS")
+            .on("TLS EHLO", "250-hello\r\n250 HELP")
+    }
+
+    /// TLS comes before the greeting.
+    pub(crate) fn implicit(mut self) -> Script {
+        self.implicit = true;
         self
     }
 
@@ -99,6 +189,9 @@ impl Script {
             left -= usize::from(now == verb);
             left == 0
         };
+        if self.implicit {
+            session.secure(self.tls.as_ref().unwrap());
+        }
         let Some(greeting) = self.reply("greeting") else {
             return;
         };
@@ -110,6 +203,9 @@ impl Script {
             }
             let words = line.split_whitespace().collect::<Vec<_>>();
             let mut verb = words.first().copied().unwrap_or_default();
+            if verb == "EHLO" && session.is_secure() && self.reply("TLS EHLO").is_some() {
+                verb = "TLS EHLO";
+            }
             // A recipient may have a reply of its own.
             if verb == "RCPT"
                 && let Some((own, _)) = self
@@ -126,7 +222,11 @@ impl Script {
                 return;
             };
             let goes_ahead = verb == "DATA" && reply.starts_with('3');
+            let starts = verb == "STARTTLS" && reply.starts_with('2');
             session.say(reply);
+            if starts && let Some(config) = &self.tls {
+                session.secure(config);
+            }
             if verb == "QUIT" {
                 return;
             }
@@ -179,7 +279,10 @@ impl Server {
                     stream.set_read_timeout(Some(WAIT)).unwrap();
                     stream.set_write_timeout(Some(WAIT)).unwrap();
                     let mut session = Session {
-                        reader: BufReader::new(stream),
+                        reader: BufReader::new(Line {
+                            tcp: stream,
+                            tls: None,
+                        }),
                         seen: Vec::new(),
                     };
                     play(&mut session);

@@ -8,12 +8,17 @@ use base::Bytes;
 use sys::dir::{Stamp, Stat};
 
 /// What qmail-remote reads once as a worker and each time otherwise.
-const FILES: [&[u8]; 6] = [
+const FILES: [&[u8]; 11] = [
+    b"control/authsenders",
+    b"control/clientcert.pem",
     b"control/helohost",
     b"control/me",
+    b"control/remotesecrets",
     b"control/smtproutes",
     b"control/timeoutconnect",
     b"control/timeoutremote",
+    b"control/tlspolicy",
+    b"control/tlsroots.pem",
     b"/etc/resolv.conf",
 ];
 /// How a script begins.
