@@ -41,13 +41,15 @@ pub fn run(name: &str, body: impl FnOnce(&Call) -> Result<(), Die>) -> ExitCode 
         program: words.next().unwrap_or_default(),
         args: words.collect(),
     };
-    match body(&call) {
-        Ok(()) => ExitCode::SUCCESS,
+    let code = match body(&call) {
+        Ok(()) => 0,
         Err(die) => {
             die.report(name);
-            ExitCode::from(die.code)
+            die.code
         }
-    }
+    };
+    sys::process::end_copy(code);
+    ExitCode::from(code)
 }
 
 /// A variable of the environment, as bytes.

@@ -25,10 +25,10 @@ pub const VARIABLE: &str = "TCPFORKSERVER";
 pub const HELLO: &[u8] = b"fork server 1";
 /// Bytes of a message at most: a kernel lets that much through in one piece with its usual settings.
 pub const MESSAGE_LIMIT: usize = 64 * 1024;
+/// Bytes of room for a message: so large that it has pages of its own, and a copy's own memory stays close together.
+const BUFFER: usize = 256 * 1024;
 /// Words of an announcement.
 const ANNOUNCEMENT: usize = 3;
-
-type Announcement<'a> = [&'a [u8]; ANNOUNCEMENT];
 
 /// What a program is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +42,14 @@ pub enum Role {
 /// Makes this program a fork server if its caller wants that. Returns in each copy with its connection in place; or at
 /// once, if nobody asked.
 ///
-/// Called first of all, with nothing read and no thread made: a copy must find what a fresh process finds.
+/// Called first of all, with no thread made. `prepare` is for what every copy would have to do and what no client, no
+/// variable and no control file has a part in.
 ///
 /// Who asked must be our parent, and must have meant this program: a program between the two would be passed over by
 /// all connections but the first.
 ///
 /// Waits   as long as the server lives.
-pub fn role(call: &Call) -> Role {
+pub fn role(call: &Call, prepare: impl FnOnce()) -> Role {
     if base::env(VARIABLE).is_none_or(|name| name != call.program) {
         return Role::Serve;
     }
@@ -62,6 +63,7 @@ pub fn role(call: &Call) -> Role {
         return Role::Leave;
     };
     sys::sandbox::no_look();
+    prepare();
     if handover::send_waiting(&server, HELLO, None).is_err() {
         return Role::Leave;
     }
@@ -70,7 +72,7 @@ pub fn role(call: &Call) -> Role {
 
 /// Copies this process for each connection.
 fn copies(server: OwnedFd) -> Role {
-    let mut buffer = vec![0; MESSAGE_LIMIT];
+    let mut buffer = vec![0; BUFFER];
     loop {
         let (count, connection) = match handover::receive(&server, &mut buffer, Patience::Wait) {
             Ok((0, _)) => return Role::Leave,
@@ -81,8 +83,8 @@ fn copies(server: OwnedFd) -> Role {
         let answer = match sys::process::fork_sibling() {
             Ok(None) => {
                 drop(server);
-                let message = buffer.get(..count).unwrap_or_default();
-                return match become_fresh(message, &connection) {
+                buffer.truncate(count);
+                return match become_fresh(buffer, &connection) {
                     Ok(()) => Role::Serve,
                     Err(_) => Role::Leave,
                 };
@@ -102,21 +104,37 @@ fn copies(server: OwnedFd) -> Role {
 }
 
 /// Makes a copy what a process would be that was started for this connection.
-fn become_fresh(message: &[u8], connection: &OwnedFd) -> io::Result<()> {
-    let (announcement, environment) = words(message).ok_or(io::ErrorKind::InvalidData)?;
+fn become_fresh(mut message: Bytes, connection: &OwnedFd) -> io::Result<()> {
+    let length = announcement_length(&message).ok_or(io::ErrorKind::InvalidData)?;
+    let environment = message.split_off(length);
     handover::put_as_standard(connection)?;
-    sys::process::set_environment(&environment)?;
-    if announcement.iter().any(|word| !word.is_empty()) {
-        let text = announcement.join(std::process::id().to_string().as_bytes());
+    sys::process::set_environment(environment)?;
+    if length > ANNOUNCEMENT {
+        let text = announced(&message, std::process::id());
         // Trouble with the log is nobody's business, as when the program is run.
         let _ = sys::fd::inherited(2).and_then(|log| sys::fd::write_all(&log, &text));
     }
     Ok(())
 }
 
+/// Bytes of the announcement in a message.
+fn announcement_length(message: &[u8]) -> Option<usize> {
+    let ends = message.iter().enumerate().filter(|(_, b)| **b == 0);
+    ends.map(|(at, _)| at + 1).nth(ANNOUNCEMENT - 1)
+}
+
+/// The announcement with the process id between each two of its words.
+fn announced(words: &[u8], pid: u32) -> Bytes {
+    let words: Vec<&[u8]> = words.split(|&b| b == 0).take(ANNOUNCEMENT).collect();
+    words.join(pid.to_string().as_bytes())
+}
+
 /// The message of a connection; `None` if it is too long.
-pub fn message(announcement: Announcement<'_>, environment: &[(Bytes, Bytes)]) -> Option<Bytes> {
-    let mut message = Bytes::new();
+pub fn message<'a>(
+    announcement: [&[u8]; ANNOUNCEMENT],
+    environment: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+) -> Option<Bytes> {
+    let mut message = Bytes::with_capacity(2048);
     for word in announcement {
         message.extend_from_slice(word);
         message.push(0);
@@ -128,13 +146,6 @@ pub fn message(announcement: Announcement<'_>, environment: &[(Bytes, Bytes)]) -
         message.push(0);
     }
     (message.len() <= MESSAGE_LIMIT).then_some(message)
-}
-
-/// The words of a message: the announcement, and the environment.
-fn words(message: &[u8]) -> Option<(Announcement<'_>, Vec<&[u8]>)> {
-    let mut words = message.strip_suffix(&[0])?.split(|&b| b == 0);
-    let announcement = [words.next()?, words.next()?, words.next()?];
-    Some((announcement, words.collect()))
 }
 
 /// Gives a fork server one connection. Returns the process id of the copy that serves it.
@@ -191,20 +202,17 @@ mod tests {
 
     #[test]
     fn a_message_is_read_as_it_was_written() {
-        let environment = vec![
-            (b"RELAYCLIENT".to_vec(), b"".to_vec()),
-            (b"A".to_vec(), b"b=c".to_vec()),
-        ];
-        let bytes = message([b"pid ", b" ok ", b".\n"], &environment).unwrap();
-        let (announcement, environment) = words(&bytes).unwrap();
-        assert_eq!(announcement, [&b"pid "[..], b" ok ", b".\n"]);
-        assert_eq!(environment, [&b"RELAYCLIENT="[..], b"A=b=c"]);
-        let bare = message([b"", b"", b""], &[]).unwrap();
-        assert_eq!(words(&bare).unwrap(), ([&b""[..]; 3], vec![]));
-        for wrong in [&b""[..], b"\0", b"\0\0", b"a\0b\0c\0d"] {
-            assert_eq!(words(wrong), None, "{wrong:?}");
+        let environment = [(&b"RELAYCLIENT"[..], &b""[..]), (b"A", b"b=c")];
+        let bytes = message([b"pid ", b" ok ", b".\n"], environment).unwrap();
+        let (announcement, rest) = bytes.split_at(announcement_length(&bytes).unwrap());
+        assert_eq!(announced(announcement, 77), b"pid 77 ok 77.\n");
+        assert_eq!(rest, b"RELAYCLIENT=\0A=b=c\0");
+        let bare = message([b"", b"", b""], []).unwrap();
+        assert_eq!(announcement_length(&bare), Some(bare.len()));
+        for wrong in [&b""[..], b"\0", b"\0\0", b"a\0b"] {
+            assert_eq!(announcement_length(wrong), None, "{wrong:?}");
         }
-        let long = vec![(b"A".to_vec(), vec![b'x'; MESSAGE_LIMIT])];
-        assert_eq!(message([b"", b"", b""], &long), None);
+        let long = vec![b'x'; MESSAGE_LIMIT];
+        assert_eq!(message([b"", b"", b""], [(&b"A"[..], &long[..])]), None);
     }
 }

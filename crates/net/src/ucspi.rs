@@ -154,6 +154,28 @@ fn ends(connection: &Connection, prefix: &str, form: Form) -> Vec<Change> {
     ]
 }
 
+/// `environment` with `changes` made, in order: as `changed`, without a copy.
+pub fn merged<'a>(environment: &'a [(Bytes, Bytes)], changes: &'a [Change]) -> Vec<Variable<'a>> {
+    let all = changes.iter();
+    // The last word on a name is the one that counts.
+    let last = |n: &[u8], rest: &[Change]| rest.iter().all(|(other, _)| other != n);
+    let mut merged: Vec<Variable<'a>> = environment
+        .iter()
+        .filter(|(name, _)| last(name, changes))
+        .map(|(name, value)| (name.as_slice(), value.as_slice()))
+        .collect();
+    for (at, (name, value)) in all.enumerate() {
+        if let (Some(value), true) = (value, last(name, changes.get(at + 1..).unwrap_or_default()))
+        {
+            merged.push((name, value));
+        }
+    }
+    merged
+}
+
+/// A variable's name and value.
+pub type Variable<'a> = (&'a [u8], &'a [u8]);
+
 /// `environment` with `changes` made, in order.
 pub fn changed(
     mut environment: Vec<(Bytes, Bytes)>,
@@ -171,6 +193,31 @@ pub fn changed(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_ways_to_change_an_environment_agree() {
+        let pair = |n: &str, v: &str| (Bytes::from(n), Bytes::from(v));
+        let old = vec![
+            pair("A", "1"),
+            pair("B", "2"),
+            pair("C", "3"),
+            pair("A", "4"),
+        ];
+        let set = |n: &str, v: Option<&str>| (Bytes::from(n), v.map(Bytes::from));
+        let changes = vec![
+            set("B", None),
+            set("D", Some("5")),
+            set("A", Some("6")),
+            set("D", None),
+            set("E", None),
+            set("A", Some("7")),
+            set("E", Some("")),
+        ];
+        let copied: Vec<Variable<'_>> = merged(&old, &changes);
+        let whole = changed(old.clone(), changes.clone());
+        let whole: Vec<Variable<'_>> = whole.iter().map(|(n, v)| (&n[..], &v[..])).collect();
+        assert_eq!(copied, whole);
+    }
 
     #[test]
     fn addresses_have_the_text_of_the_original() {

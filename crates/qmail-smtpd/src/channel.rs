@@ -218,7 +218,7 @@ impl<L: Link> Channel<L> {
             return;
         }
         let mut dropped = 0;
-        let mut buffer = vec![0; DATA_BLOCK];
+        let mut buffer = vec![0; COMMAND_BLOCK];
         while dropped < FAREWELL_LIMIT {
             match self.link.read(&mut buffer, Duration::ZERO) {
                 Ok(count) if count > 0 => dropped += count,

@@ -82,7 +82,7 @@ impl Link for Stdio {
 /// # Errors
 /// Exit code 1, silently, unless the client said QUIT.
 pub fn qmail_smtpd(call: &Call) -> Result<(), Die> {
-    if forkserver::role(call) == Role::Leave {
+    if forkserver::role(call, prepare) == Role::Leave {
         return Ok(());
     }
     let _ = sys::signal::ignore(Signal::SIGPIPE);
@@ -101,6 +101,12 @@ pub fn qmail_smtpd(call: &Call) -> Result<(), Die> {
         End::Quit => Ok(()),
         End::Gone(_) | End::Closed(_) => Err(Die::silent(CUT_SHORT)),
     }
+}
+
+/// What a fork server has ready for its copies: the account service, which reads its settings and loads its modules at
+/// the first question. It looks itself whether they have changed.
+fn prepare() {
+    let _ = sys::users::any(b"root");
 }
 
 /// The process that runs checkers, if there is AUTH. It must be there before promises are made.

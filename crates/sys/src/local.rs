@@ -94,6 +94,23 @@ pub fn connect(path: &[u8], writing: Duration, reading: Duration) -> io::Result<
     Ok(fd)
 }
 
+/// Whether a process holds the stream socket at `path`, and this one may connect to it. Nobody notices, and nothing
+/// waits: a packet socket cannot be connected to it, and the kernel names a hurdle that comes before that one first.
+pub fn is_served(path: &[u8]) -> bool {
+    let (Ok(fd), Ok(address)) = (
+        socket(
+            AddressFamily::Unix,
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        ),
+        UnixAddr::new(path),
+    ) else {
+        return false;
+    };
+    nix::sys::socket::connect(fd.as_raw_fd(), &address) == Err(nix::errno::Errno::EPROTOTYPE)
+}
+
 /// Sends once, as much as goes; a peer that has gone is an error, never a SIGPIPE.
 pub fn send(fd: &impl AsRawFd, bytes: &[u8]) -> io::Result<usize> {
     nix::sys::socket::send(fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL).map_err(crate::error)
@@ -125,7 +142,9 @@ mod tests {
             connect(name, second, second).unwrap_err().kind(),
             io::ErrorKind::NotFound
         );
+        assert!(!is_served(name), "no such name");
         let listener = listen(name, 5).unwrap();
+        assert!(is_served(name));
         assert_eq!(
             accept(&listener).unwrap_err().kind(),
             io::ErrorKind::WouldBlock
@@ -140,6 +159,7 @@ mod tests {
         drop(server);
         assert!(send(&client, b"x").is_err(), "and no signal");
         drop(listener);
+        assert!(!is_served(name), "nobody holds it");
         assert_eq!(
             connect(name, second, second).unwrap_err().kind(),
             io::ErrorKind::ConnectionRefused

@@ -4,6 +4,7 @@ use std::io;
 #[cfg(target_os = "linux")]
 use std::os::fd::FromRawFd;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::stat::{Mode, umask as set_umask};
@@ -198,7 +199,10 @@ pub fn fork_sibling() -> io::Result<Option<u32>> {
         // program of this suite that copies itself runs threads, so the copy finds no lock held.
         let made = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
         match made {
-            0 => Ok(None),
+            0 => {
+                IS_COPY.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
             -1 => Err(io::Error::last_os_error()),
             pid => u32::try_from(pid)
                 .map(Some)
@@ -214,23 +218,36 @@ pub fn can_fork_sibling() -> bool {
     cfg!(target_os = "linux")
 }
 
-/// The environment of this process is exactly `words` (`NAME=VALUE`) from now on.
+/// Set in a copy that `fork_sibling` has made.
+static IS_COPY: AtomicBool = AtomicBool::new(false);
+
+/// Ends this process with `code` at once if it is a copy that `fork_sibling` has made. What a C library does at the end
+/// is for programs that it has started; a copy has nothing that waits for it.
+pub fn end_copy(code: u8) {
+    if IS_COPY.load(Ordering::Relaxed) {
+        // SAFETY: _exit does not return and runs no code of ours.
+        unsafe { libc::_exit(i32::from(code)) }
+    }
+}
+
+/// The environment of this process is from now on exactly the words in `text`: `NAME=VALUE`, with a NUL after each.
 ///
 /// # Errors
-/// A word holds a NUL; nothing has changed.
-pub fn set_environment(words: &[&[u8]]) -> io::Result<()> {
-    let owned = words
-        .iter()
-        .map(|word| crate::dir::c_string(word))
-        .collect::<io::Result<Vec<_>>>()?;
-    let list: Vec<*mut libc::c_char> = owned
-        .into_iter()
-        .map(std::ffi::CString::into_raw)
-        .chain([std::ptr::null_mut()])
+/// The last word has no NUL after it; nothing has changed.
+pub fn set_environment(text: Vec<u8>) -> io::Result<()> {
+    if text.last().is_some_and(|&b| b != 0) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let text: &'static mut [u8] = text.leak();
+    let mut list: Vec<*mut libc::c_char> = text
+        .split_inclusive_mut(|&b| b == 0)
+        .map(|word| word.as_mut_ptr().cast())
         .collect();
+    list.push(std::ptr::null_mut());
     let list: &'static mut [*mut libc::c_char] = list.leak();
-    // SAFETY: the C library asks for no more than a list of C strings that ends with a null pointer; this one is never
-    // freed, nor are its strings. No program of this suite that calls this runs threads, so nobody reads the old list.
+    // SAFETY: the C library asks for no more than a list of C strings that ends with a null pointer; each word ends with
+    // a NUL, and neither list nor words are ever freed. No program of this suite that calls this runs threads, so nobody
+    // reads the old list.
     unsafe {
         environ = list.as_mut_ptr();
     }

@@ -13,8 +13,6 @@ use crate::service::{ANSWER_LIMIT, Answer, END, ONE, SOCKET, put_pieces};
 const SEND_WAIT: Duration = Duration::from_mins(1);
 /// How long it may take to make a message durable, longer than any disk that is alive.
 const ANSWER_WAIT: Duration = Duration::from_mins(30);
-/// How long a connection may take that is for looking only.
-const GREET_WAIT: Duration = Duration::from_secs(1);
 /// Bytes gathered before a write.
 const BUFFER: usize = 64 * 1024;
 
@@ -47,9 +45,9 @@ pub(super) fn is_there() -> bool {
     sys::dir::stat_path(SOCKET.as_bytes()).is_ok_and(|s| s.is_socket())
 }
 
-/// Whether somebody listens there. The connection ends without a word.
+/// Whether somebody listens there. He does not notice.
 pub(super) fn answers() -> bool {
-    is_there() && sys::local::connect(SOCKET.as_bytes(), GREET_WAIT, GREET_WAIT).is_ok()
+    sys::local::is_served(SOCKET.as_bytes())
 }
 
 impl Talk {

@@ -202,12 +202,12 @@ impl<'a> Start<'a> {
         if !self.visitor.more.is_empty() {
             return None;
         }
-        let environment = ucspi::changed(environment.to_vec(), self.changes.iter().cloned());
+        let environment = ucspi::merged(environment, &self.changes);
         let announcement = match &self.announcement {
             Some([a, b, c]) => [a.as_slice(), b, c],
             None => [&b""[..]; 3],
         };
-        net::forkserver::message(announcement, &environment)
+        net::forkserver::message(announcement, environment)
     }
 }
 
