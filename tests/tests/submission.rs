@@ -14,6 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use kit::office::Office;
 use kit::smtp::Client;
@@ -547,6 +548,53 @@ fn tls_that_ends_in_the_middle_of_a_message_leaves_nothing() {
     kit::eventually("every session has ended", lost);
     assert_eq!(place.queued(), 0);
     assert!(place.office.home.queue("mess").is_empty());
+}
+
+/// Forty machines behind one address guess; who works there goes on working, and the log has a line for each guess.
+#[test]
+fn honest_users_beside_a_guesser_still_get_in() {
+    // While they wait they hold their places: more of them than this has --per-address to be asked for.
+    let place = Submission::new("submission-guess", &["-c", "100"]);
+    let tables = place.office.home.join(auth::throttle::PATH);
+    auth::throttle::Throttle::create(&tables, 0o600).unwrap();
+    place.office.give();
+    let address = place.office.smtp();
+    let log_in = |name: &str, password: &str| {
+        let mut client = Client::connect(address);
+        let word = auth::encoding::encode(format!("\0{name}\0{password}").as_bytes());
+        let line = format!("AUTH PLAIN {}\r\n", String::from_utf8(word).unwrap());
+        assert!(client.send(line.as_bytes()));
+        client
+    };
+    assert_eq!(log_in("alice", "secret").reply().code, 235);
+    // They do not wait for their refusals.
+    let guessers: Vec<Client> = (0..40)
+        .map(|n| log_in(&format!("user{n}"), "guess"))
+        .collect();
+    let counted = || {
+        let tables = auth::throttle::Throttle::open(&tables);
+        let before = tables.before(address.ip(), b"bob");
+        matches!(before, auth::throttle::Before::Refuse(_))
+    };
+    kit::eventually("the guesses are counted", counted);
+    let begun = Instant::now();
+    assert_eq!(log_in("alice", "secret").reply().code, 235);
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    drop(guessers);
+    // A refusal is as late as all others, and its line comes with it.
+    assert_eq!(log_in("bob", "guess").reply().code, 535);
+    let log = place.office.log("log-smtpd");
+    let line = log.lines().find(|l| l.contains(" login=bob ")).unwrap();
+    assert!(line.contains(" ip=127.0.0.1 ") && line.contains(" reason=guessing netfails="));
+    kit::eventually("each guess has its line", || {
+        let log = place.office.log("log-smtpd");
+        (0..40).all(|n| log.contains(&format!(" login=user{n} method=plain result=refused ")))
+    });
+    assert!(!place.office.log("log-smtpd").contains("=guess "));
 }
 
 /// The submission service of the paper: a second tree of links, whose rcpthosts lets nobody write, and mail passwords
