@@ -88,6 +88,15 @@ fn door_keepers_keep_their_doors() {
         ("nix", &["sys"]),
         ("cdb", &["control"]),
         ("domain", &["dns"]),
+        ("hmac", &["auth"]),
+        ("md-5", &["auth"]),
+        ("sha1", &["auth"]),
+        ("sha2", &["auth"]),
+        ("pbkdf2", &["auth"]),
+        ("argon2", &["auth"]),
+        ("bcrypt", &["auth"]),
+        ("sha-crypt", &["auth"]),
+        ("yescrypt", &["auth"]),
         ("rustls", &["tls"]),
     ] {
         for room in rooms() {

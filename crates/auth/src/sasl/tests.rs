@@ -1,4 +1,10 @@
-#![allow(clippy::unwrap_used, clippy::panic, clippy::string_slice)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
 
 use super::*;
 use crate::encoding::{decode, encode};
@@ -334,4 +340,108 @@ fn stamps_are_never_the_same() {
     assert_ne!(one, two);
     assert!(one.starts_with(b"<") && one.ends_with(b"@host.example>") && one.len() < 60);
     assert_ne!(nonce().unwrap(), nonce().unwrap());
+}
+
+/// A generator of bytes that are always the same for one seed.
+struct Bits(u64);
+
+impl Bits {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % limit as u64).unwrap()
+    }
+}
+
+/// One question at most, with words that the checkpassword protocol can carry.
+fn asked(step: &Step) -> usize {
+    let Step::Ask(request) = step else { return 0 };
+    let words = match request {
+        Request::Password { name, password } => [name, password],
+        Request::Response { name, response, .. } => [name, response],
+        Request::Token { name, token } => [name, token],
+        Request::Scram { name, .. } => [name, name],
+    };
+    assert!(words.iter().all(|w| !w.is_empty() && !w.contains(&0)));
+    1
+}
+
+#[test]
+fn every_length_and_every_place_of_a_nul() {
+    for length in 0..4096 {
+        for fill in [b'x', 0, b' ', b'=', 0xff] {
+            let response = vec![fill; length];
+            for (_, mechanism) in NAMES {
+                let (mut exchange, step) = begin(mechanism, Some(&response));
+                let mut questions = asked(&step);
+                for _ in 0..3 {
+                    questions += asked(&exchange.step(&response));
+                }
+                assert!(questions <= 1, "{mechanism:?} {length}");
+            }
+        }
+    }
+    for at in 0..40 {
+        for other in 0..40 {
+            let mut response = vec![b'x'; 40];
+            response[at] = 0;
+            response[other] = 0;
+            let step = begin(Mechanism::Plain, Some(&response)).1;
+            let (first, second) = (at.min(other), at.max(other));
+            let is_plain = second > first + 1 && second < 39;
+            assert_eq!(matches!(step, Step::Ask(_)), is_plain, "{at} {other}");
+        }
+    }
+}
+
+#[test]
+fn whatever_comes_nothing_breaks_and_nobody_is_asked_twice() {
+    let seeds: [&[u8]; 6] = [
+        b"\0tim\0tanstaaf",
+        b"tim b913a602c7eda7a495b4e6e7334d3890",
+        FIRST,
+        LAST,
+        b"user=a\x01auth=Bearer x\x01\x01",
+        b"p=tls-exporter,,n=a=2Cb,r=nonce",
+    ];
+    let mut bits = Bits(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..40_000 {
+        let (_, mechanism) = NAMES[bits.below(NAMES.len())];
+        let mut exchange = None;
+        let mut questions = 0;
+        for _ in 0..4 {
+            let mut response = seeds[bits.below(seeds.len())].to_vec();
+            for _ in 0..bits.below(4) {
+                if response.is_empty() {
+                    break;
+                }
+                let at = bits.below(response.len());
+                match bits.below(4) {
+                    0 => response[at] = bits.next() as u8,
+                    1 => drop(response.remove(at)),
+                    2 => response.insert(at, b",=\0\x01*"[bits.below(5)]),
+                    _ => response.truncate(at + 1),
+                }
+            }
+            let step = match &mut exchange {
+                None => {
+                    let (begun, step) = begin(mechanism, Some(&response));
+                    exchange = Some(begun);
+                    step
+                }
+                Some(exchange) => exchange.step(&response),
+            };
+            questions += asked(&step);
+            assert!(step != Step::Done, "nobody has signed");
+            if matches!(step, Step::Ask(Request::Scram { .. })) {
+                exchange.as_mut().unwrap().salted(b"salt", 4096);
+            }
+        }
+        assert!(questions <= 1);
+    }
 }

@@ -192,6 +192,11 @@ pub(super) const OURS: &[File] = &[
         "Recipients are checked during SMTP (0: no): ",
         "",
     ),
+    line(
+        "deapop",
+        "/usr/local/sbin/deapop",
+        "Old APOP passwords are decoded by ",
+    ),
     number("maxerrors", "20", "SMTP clients may make ", " errors"),
     number(
         "maxheaderbytes",
@@ -248,6 +253,8 @@ pub(super) const OURS: &[File] = &[
         "SMTP client TLS for ",
         "",
     ),
+    line("vchkpwlog", "e", "vchkpw logs (n, e or y): "),
+    line("vpopmailhome", "/home/vpopmail", "vpopmail is in "),
 ];
 
 /// Files of sagredo's qmail, s/qmail and others that somebody who comes from there may have.
