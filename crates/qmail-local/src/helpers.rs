@@ -1,5 +1,6 @@
 //! The small programs that lines of .qmail files call.
 
+mod lmtp;
 mod preline;
 
 use std::fs::File;
@@ -13,6 +14,7 @@ use sys::signal::Signal;
 use crate::ask::ask;
 use crate::forwarding::{self, Failure};
 
+pub use lmtp::lmtp;
 pub use preline::preline;
 
 /// forward(1): sends the message on descriptor 0 to the addresses of the command line.

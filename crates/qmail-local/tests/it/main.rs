@@ -13,4 +13,5 @@ mod environment;
 mod faults;
 mod helpers;
 mod instructions;
+mod lmtp;
 mod recipient;
