@@ -60,6 +60,16 @@ impl Pop {
 
     /// `server` on a free port of 127.0.0.1.
     fn start(&mut self, server: &str, options: &[&str], env: &[(&str, &str)]) {
+        self.start_chain(server, options, env, &["cmd5checkpw", "serve"]);
+    }
+
+    fn start_chain(
+        &mut self,
+        server: &str,
+        options: &[&str],
+        env: &[(&str, &str)],
+        chain: &[&str],
+    ) {
         self.server = None;
         let log = self.home.join("log");
         let _ = fs::remove_file(&log);
@@ -78,14 +88,8 @@ impl Pop {
         let server = run
             .args(["-1RHl", "host.test"])
             .args(options)
-            .args([
-                "127.0.0.1",
-                "0",
-                "qmail-popup",
-                "host.test",
-                "cmd5checkpw",
-                "serve",
-            ])
+            .args(["127.0.0.1", "0", "qmail-popup", "host.test"])
+            .args(chain)
             .own_group()
             .start(&log);
         self.server = Some(server);
@@ -521,4 +525,56 @@ fn an_unknown_name_and_a_wrong_password_are_told_alike() {
         pop.log().matches("result=refused").count() == 3
     });
     assert!(!pop.log().contains("wrong"));
+}
+
+#[test]
+fn each_address_of_a_user_has_its_password_and_its_maildir() {
+    let test = "each_address_of_a_user_has_its_password_and_its_maildir";
+    if !kit::is_root(test) {
+        return;
+    }
+    let mut pop = Pop::new("pop3-apop");
+    let home = &pop.home;
+    home.control("me", "host.test\n");
+    home.control("locals", "host.test\n");
+    let user = home.join("user").display().to_string();
+    let assign = format!(
+        "=alice:{NAME}:{DAEMON}:{DAEMON}:{user}:::\n+alice-:{NAME}:{DAEMON}:{DAEMON}:{user}:-::\n.\n"
+    );
+    home.write("users/assign", assign);
+    let made = home.run("qmail-newu").output();
+    assert_eq!(made.code(), 0, "{}", made.err_text());
+    for part in [
+        "lists/tmp",
+        "lists/new",
+        "lists/cur",
+        "Maildir/tmp",
+        "Maildir/new",
+        "Maildir/cur",
+    ] {
+        fs::create_dir_all(home.join("user").join(part)).unwrap();
+    }
+    home.write("user/lists/new/1000000001.x.h,S=12", "Subject: ll\n");
+    home.write("user/.qmail-lists", "./lists/\n");
+    for (file, text) in [(".apop", "{PLAIN}one\n"), (".apop-lists", "{PLAIN}two\n")] {
+        let file = home.write(&format!("user/{file}"), text);
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    give(&home.join("user"));
+    pop.start_chain("tcpserver", &[], &[], &["cmd5apoppw", "qmail-pop3d"]);
+    let stat = |name: &str, password: &str| {
+        let (mut stream, mut reader) = pop.connect();
+        let lines = format!("USER {name}\r\nPASS {password}\r\nSTAT\r\n");
+        stream.write_all(lines.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut said = String::new();
+        reader.read_to_string(&mut said).unwrap();
+        said.lines().last().unwrap_or_default().to_owned()
+    };
+    assert_eq!(stat("alice", "one"), "+OK 0 0", "{}", pop.log());
+    assert_eq!(stat("alice-lists", "two"), "+OK 1 12", "{}", pop.log());
+    assert_eq!(stat("alice-lists@host.test", "two"), "+OK 1 12");
+    let refused = "-ERR [AUTH] authorization failed";
+    assert_eq!(stat("alice-lists", "one"), refused);
+    assert_eq!(stat("alice-other", "one"), refused);
 }

@@ -28,9 +28,18 @@ pub trait Link: Read + Write {
 pub struct Stdio {
     input: Option<Timed<BorrowedFd<'static>>>,
     output: Option<Timed<BorrowedFd<'static>>>,
+    /// the end of all input
+    end: Option<Instant>,
 }
 
 impl Stdio {
+    /// Descriptors 0 and 1, for a conversation that lasts no longer than `IDLE` as a whole.
+    pub fn open_for_once() -> Stdio {
+        let mut stdio = Stdio::open();
+        stdio.end = Instant::now().checked_add(IDLE);
+        stdio
+    }
+
     /// Descriptors 0 and 1.
     pub fn open() -> Stdio {
         let open = |number| {
@@ -40,6 +49,7 @@ impl Stdio {
         Stdio {
             input: open(0),
             output: open(1),
+            end: None,
         }
     }
 }
@@ -69,7 +79,8 @@ impl Write for Stdio {
 impl Link for Stdio {
     fn rearm(&mut self) {
         if let Some(input) = &mut self.input {
-            input.set_deadline(Instant::now().checked_add(IDLE));
+            let line = || Instant::now().checked_add(IDLE);
+            input.set_deadline(self.end.or_else(line));
         }
     }
 }

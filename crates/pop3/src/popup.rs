@@ -104,7 +104,7 @@ pub fn popup_promises() -> Promises {
 /// The front: a process of its own, which ends when it has said what the client wants.
 fn hear(rules: &Rules, letters: OwnedFd, greet: bool) -> u8 {
     popup_promises().enforce();
-    let mut client = Client::new(Stdio::open(), BLOCK);
+    let mut client = Client::new(Stdio::open_for_once(), BLOCK);
     let mut post = Post {
         letters: File::from(letters),
     };

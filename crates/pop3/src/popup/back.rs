@@ -244,16 +244,11 @@ fn clean_environment() -> std::io::Result<()> {
     let all: Vec<(Bytes, Bytes)> = std::env::vars_os()
         .map(|(name, value)| (name.into_vec(), value.into_vec()))
         .collect();
-    let kept = all.iter().filter(|(name, _)| {
-        let name = name.as_slice();
-        !starttls::VARIABLES.contains(&name)
-    });
-    let words: Vec<Bytes> = kept
-        .map(|(name, value)| [name.as_slice(), b"=", value].concat())
-        .collect();
-    if words.len() == all.len() {
+    let is_theirs = |name: &Bytes| starttls::VARIABLES.contains(&name.as_slice());
+    if !all.iter().any(|(name, _)| is_theirs(name)) {
         return Ok(());
     }
-    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-    sys::process::set_environment(&words)
+    let kept = all.iter().filter(|(name, _)| !is_theirs(name));
+    let words = kept.map(|(name, value)| [name.as_slice(), b"=", value, b"\0"].concat());
+    sys::process::set_environment(words.collect::<Vec<_>>().concat())
 }
