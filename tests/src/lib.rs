@@ -43,6 +43,7 @@ pub fn confined() -> Vec<Confined> {
         ),
         all("qmail-popup", pop3::popup_promises()),
         all("qmail-pop3d", pop3::pop3d_promises(b"MAILDIR")),
+        all("sslserver, speaking TLS", ucspi_tls::worker_promises()),
         all("multilog", daemontools::multilog_promises(&log)),
         all("tai64n", Promises::new()),
         all("tai64nlocal", Promises::new()),

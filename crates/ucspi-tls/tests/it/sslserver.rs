@@ -232,3 +232,57 @@ fn old_versions_and_foreign_protocols_are_refused() {
     assert_eq!(server.talk(&["-tls1_2"], ""), "");
     assert_eq!(server.talk(&["-tls1_3"], ""), "hi\n");
 }
+
+#[test]
+fn sslscan_finds_nothing_weak() {
+    if !std::path::Path::new("/usr/bin/sslscan").exists() {
+        eprintln!("SKIPPED (no sslscan): sslscan_finds_nothing_weak");
+        return;
+    }
+    let scratch = scratch("scan");
+    let server = Server::start(&scratch, &["-c200"], &["echo", "hi"]);
+    let found = Run::new("/usr/bin/sslscan")
+        .args(["--no-colour", &format!("127.0.0.1:{}", server.port)])
+        .limit(PATIENCE)
+        .output()
+        .out_text();
+    for version in ["SSLv2 ", "SSLv3 ", "TLSv1.0 ", "TLSv1.1 "] {
+        let line = found.lines().find(|l| l.starts_with(version)).unwrap();
+        assert!(line.ends_with("disabled"), "{line}");
+    }
+    let is_cipher = |l: &&str| l.starts_with("Accepted") || l.starts_with("Preferred");
+    let ciphers: Vec<&str> = found.lines().filter(is_cipher).collect();
+    assert!(ciphers.len() >= 6, "{found}");
+    for line in ciphers {
+        let good = line.contains("GCM") || line.contains("CHACHA20");
+        assert!(good && !line.contains(" 112 bits"), "{line}");
+    }
+    assert!(
+        found.contains("Session renegotiation not supported"),
+        "{found}"
+    );
+    assert!(
+        !found.contains(" vulnerable to") || found.contains("not vulnerable"),
+        "{found}"
+    );
+}
+
+#[test]
+fn the_order_of_ciphers_that_is_written_down_counts() {
+    let scratch = scratch("order");
+    let run = run().env(
+        "CIPHERS",
+        "TLS_AES_128_GCM_SHA256:ECDHE-ECDSA-AES128-GCM-SHA256:HIGH",
+    );
+    let server = Server::start_as(&scratch, run, &[], &["sh", "-c", "echo $SSL_CIPHER"]);
+    assert_eq!(server.talk(&["-tls1_3"], ""), "TLS_AES_128_GCM_SHA256\n");
+    assert_eq!(
+        server.talk(&["-tls1_2"], ""),
+        "ECDHE-ECDSA-AES128-GCM-SHA256\n"
+    );
+    assert_eq!(
+        server.talk(&["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"], ""),
+        ""
+    );
+    server.logged("CIPHERS: no such cipher here: HIGH");
+}
