@@ -140,6 +140,7 @@ pub fn is_right(
             match entry.secrets.first() {
                 _ if answered => Ok(true),
                 None => Ok(scheme::nobody(model, &secret)),
+                Some(stored) if scheme::is_locked(stored) => Ok(scheme::nobody(model, &secret)),
                 Some(stored) => {
                     scheme::verify(stored, &secret, entry.bare).map_err(|why| unusable(name, why))
                 }

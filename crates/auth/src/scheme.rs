@@ -115,9 +115,14 @@ pub fn verify(stored: &[u8], password: &[u8], bare: Bare) -> Result<bool, Unusab
     }
 }
 
+/// Whether a crypt is one that no password makes: the account is locked, or has none.
+pub fn is_locked(text: &[u8]) -> bool {
+    text.is_empty() || text.starts_with(b"!") || text.starts_with(b"*") || text == b"x"
+}
+
 /// What crypt(3) does. A text that no password makes, such as `!` or `*`, is right for nobody.
 fn crypt(text: &[u8], password: &[u8]) -> Result<bool, Unusable> {
-    if text.starts_with(b"!") || text.starts_with(b"*") || text == b"x" {
+    if is_locked(text) {
         return Ok(false);
     }
     let id = text
@@ -309,6 +314,7 @@ pub fn cram_text(password: &[u8]) -> Bytes {
 /// `model` is a stored text like those of existing names; without one, or if it is of no use, a SHA-512 crypt is.
 pub fn nobody(model: Option<&[u8]>, password: &[u8]) -> bool {
     const MODEL: &[u8] = b"$6$nobodynobody$qRXzo/IQghh5KnRi5e5Snr0.w.pJftlt67SIcg/NWYIEHEapgJmDARfY9WVjwu2zEZIBoec5IXhX5RzT.MvXN.";
+    let model = model.filter(|m| !is_locked(m));
     if model.is_none_or(|m| verify(m, password, Bare::Crypt).is_err()) {
         let _ = std::hint::black_box(verify(MODEL, password, Bare::Crypt));
     }

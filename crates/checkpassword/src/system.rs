@@ -1,12 +1,19 @@
 //! checkpassword: the accounts of the system, through its name service.
 
 use auth::accept::{Backend, Entry, Identity, check};
-use auth::scheme::Bare;
+use auth::scheme::{Bare, is_locked};
 use base::{Bytes, Call, Die};
 use sys::ids::Ids;
 
+use crate::files;
+
 /// The longest name of an account that is looked up, bytes.
 const NAME_LIMIT: usize = 256;
+
+const SHADOW: &[u8] = b"/etc/shadow";
+const SHADOW_LIMIT: u64 = 64 << 20;
+/// What takes as long as new passwords of Debian, where there is no other to go by.
+const MODEL: &[u8] = b"$y$j9T$E8yQChTxA544e6uwXoSY7.$Z4uPDlxWnxz1wbGCpZemx9aKSuMgBOGYH8gP4HEH9hB";
 
 struct System;
 
@@ -47,8 +54,17 @@ impl Backend for System {
     }
 
     fn model(&self) -> Option<Bytes> {
-        sys::users::password(b"root").ok().flatten()
+        Some(first_stored().unwrap_or_else(|| MODEL.to_vec()))
     }
+}
+
+/// The first password of the shadow file that is one: those of others are like it, most of the time.
+fn first_stored() -> Option<Bytes> {
+    let text = files::whole(SHADOW, SHADOW_LIMIT).ok()?;
+    let mut stored = text
+        .split(|&b| b == b'\n')
+        .filter_map(|line| line.split(|&b| b == b':').nth(1));
+    stored.find(|s| !is_locked(s)).map(<[u8]>::to_vec)
 }
 
 /// The program: see checkpassword(8).

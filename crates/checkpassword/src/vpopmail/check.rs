@@ -169,8 +169,11 @@ pub fn vchkpw(call: &Call) -> Result<(), Die> {
     let entry = find(&place.home, &user);
     let entry = entry
         .map_err(|e| Die::unable([b"read vpasswd in ", place.home.as_slice()].concat(), &e))?;
+    // Every domain has a postmaster: what his password takes, others take.
+    let model = find(&place.home, b"postmaster").ok().flatten();
+    let model = model.map(|postmaster| postmaster.password);
     let Some(entry) = entry else {
-        is_right(claim.proof, &login, None, None, &seed)?;
+        is_right(claim.proof, &login, None, model.as_deref(), &seed)?;
         return Err(attempt.fail(code::WRONG, "vpopmail user not found", &who));
     };
     if entry.password.is_empty() && entry.clear.is_empty() {
@@ -189,7 +192,7 @@ pub fn vchkpw(call: &Call) -> Result<(), Die> {
         identity: identity.clone(),
     };
     let method = method(&claim.proof, &known, &attempt.service);
-    if !is_right(claim.proof, &login, Some(&known), None, &seed)? {
+    if !is_right(claim.proof, &login, Some(&known), model.as_deref(), &seed)? {
         return Err(attempt.fail(code::WRONG, "password fail", &who));
     }
     let flags = entry.flags_under(limits(&place.home, &home));

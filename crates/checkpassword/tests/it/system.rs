@@ -1,32 +1,51 @@
+use std::os::unix::fs::PermissionsExt;
+
 use super::*;
+
+/// `tanstaaf`, by mkpasswd.
+const SLOW: &str = "$6$rounds=300000$nobodynobody$nftqqvglA/YmK8vnn3dKH33iJhFv/m.Nbb1LJh7ne7l7Rd5auTFumK9H53/Oox2Pck73NmvlioJv5Cl37GP/F0";
 
 /// Runs checkpassword with accounts of ours in place of the system's: in a mount namespace, so only root can.
 fn with_accounts(test: &str, text: &[u8]) -> Option<Output> {
+    called_by(test, "", &TELLS, text)
+}
+
+/// As that, through a `caller` in front of the checker: a program that gives up root's rights.
+fn called_by(test: &str, caller: &str, words: &[&str], text: &[u8]) -> Option<Output> {
     if !kit::is_root(test) {
         return None;
     }
     let home = Home::new(test);
     let tim = home.join("tim");
     std::fs::create_dir(&tim).unwrap();
-    let hash = String::from_utf8(auth::scheme::new_crypt(b"tanstaaf").unwrap()).unwrap();
+    // Slow enough to be seen beside the making of a namespace.
+    let hash = if test == "system-time" {
+        SLOW.to_owned()
+    } else {
+        String::from_utf8(auth::scheme::new_crypt(b"tanstaaf").unwrap()).unwrap()
+    };
     let dir = tim.to_str().unwrap();
     let passwd = format!(
         "root:x:0:0::/:/bin/sh\ntim:x:{UID}:{UID}::{dir}:/bin/tim\nold:x:{UID}:{UID}::{dir}:/bin/sh\nlocked:x:{UID}:{UID}::{dir}:/bin/sh\nnone:x:{UID}:{UID}::{dir}:/bin/sh\naway:x:{UID}:{UID}::{dir}/gone:/bin/sh\n"
     );
     let shadow = format!(
-        "root:{hash}:1:::::: \ntim:{hash}:1::::::\nold:{hash}:1:::::2:\nlocked:!{hash}:1::::::\nnone::1::::::\naway:{hash}:1::::::\n"
+        "daemon:*:1::::::\nroot:{hash}:1::::::\ntim:{hash}:1::::::\nold:{hash}:1:::::2:\nlocked:!{hash}:1::::::\nnone::1::::::\naway:{hash}:1::::::\n"
     );
     home.write("passwd", passwd);
     home.write("shadow", shadow);
     home.write("nsswitch", "passwd: files\nshadow: files\ngroup: files\n");
+    // A set-uid program, as it is installed for qmail-smtpd.
+    let checker = home.join("checkpassword");
+    std::fs::copy(kit::program("checkpassword"), &checker).unwrap();
+    std::fs::set_permissions(&checker, std::fs::Permissions::from_mode(0o4755)).unwrap();
     let script = format!(
-        "cd {} && mount --bind passwd /etc/passwd && mount --bind shadow /etc/shadow && mount --bind nsswitch /etc/nsswitch.conf && exec {} \"$@\"",
+        "cd {} && mount --bind passwd /etc/passwd && mount --bind shadow /etc/shadow && mount --bind nsswitch /etc/nsswitch.conf && exec {caller} {} \"$@\"",
         home.path().display(),
-        kit::program("checkpassword").display()
+        checker.display()
     );
     let run = Run::new("/usr/bin/unshare")
         .args(["-m", "sh", "-c", &script, "sh"])
-        .args(TELLS);
+        .args(words);
     Some(
         run.env("QMAILHOME", home.path().to_str().unwrap())
             .input(3, text)
@@ -48,6 +67,30 @@ fn the_right_password_becomes_the_user() {
     );
     assert_eq!(fields[1], fields[4]);
     assert!(fields[1].ends_with("/tim"));
+}
+
+/// The least time of some runs.
+fn least(text: &[u8]) -> Option<std::time::Duration> {
+    let times = (0..4).map(|_| {
+        let began = std::time::Instant::now();
+        let out = with_accounts("system-time", text)?;
+        assert_eq!(out.code(), 1);
+        Some(began.elapsed())
+    });
+    times.collect::<Option<Vec<_>>>()?.into_iter().min()
+}
+
+#[test]
+fn locked_and_unknown_accounts_take_the_time_of_a_wrong_password() {
+    let Some(wrong) = least(b"tim\0wrong\0\0") else {
+        return;
+    };
+    for name in ["nobody-here", "locked", "none"] {
+        let other = least(format!("{name}\0wrong\0\0").as_bytes()).unwrap();
+        let ratio = wrong.as_secs_f64() / other.as_secs_f64();
+        eprintln!("wrong {wrong:?}, {name} {other:?}, ratio {ratio:.3}");
+        assert!((0.6..1.6).contains(&ratio), "{name}: {wrong:?} {other:?}");
+    }
 }
 
 #[test]
@@ -77,4 +120,28 @@ fn wrong_unknown_locked_expired_and_root_are_refused_alike() {
         return;
     };
     assert_eq!(out.code(), 111, "no home");
+}
+
+#[test]
+fn set_uid_it_serves_a_caller_without_rights_and_becomes_nobody_else() {
+    let caller = "setpriv --reuid 65533 --regid 65533 --clear-groups";
+    let run = |words: &[&str], text: &[u8]| called_by("system-setuid", caller, words, text);
+    let right = b"tim\0tanstaaf\0\0";
+    let Some(out) = run(&TELLS, right) else {
+        return;
+    };
+    assert_eq!(out.code(), 0, "{}", out.err_text());
+    assert!(out.out_text().contains(":65534:"), "{}", out.out_text());
+    for text in [&b"tim\0tanstaag\0\0"[..], b"root\0tanstaaf\0\0"] {
+        let out = run(&TELLS, text).unwrap();
+        assert_eq!((out.code(), out.out_text()), (1, String::new()));
+    }
+    // Nothing of root's rights is left, nor of the caller's.
+    let status = "grep -E '^(Uid|Gid|Groups|CapEff|CapPrm):' /proc/self/status | tr -s '\\t ' ' '";
+    let out = run(&["/bin/sh", "-c", status], right).unwrap().out_text();
+    let four = "65534 65534 65534 65534";
+    let none = "0000000000000000";
+    let expected =
+        format!("Uid: {four}\nGid: {four}\nGroups: 65534 \nCapPrm: {none}\nCapEff: {none}\n");
+    assert_eq!(out, expected);
 }
