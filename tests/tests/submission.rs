@@ -47,6 +47,7 @@ while True:
     piece = os.read(3, 512)
     got += piece
     if not piece or got.endswith(b'SCRAM-SHA-256\0'): break
+if os.environ['TCPREMOTEIP'] != '127.0.0.1': sys.exit(111)
 parts = got.split(b'\0')
 if len(parts) < 3 or parts[0] != b'alice': sys.exit(1)
 if parts[2] == b'SCRAM-SHA-256':
