@@ -568,7 +568,8 @@ fn each_address_of_a_user_has_its_password_and_its_maildir() {
         stream.write_all(lines.as_bytes()).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let mut said = String::new();
-        reader.read_to_string(&mut said).unwrap();
+        let read = reader.read_to_string(&mut said);
+        assert!(read.is_ok(), "{said} {}", pop.log());
         said.lines().last().unwrap_or_default().to_owned()
     };
     assert_eq!(stat("alice", "one"), "+OK 0 0", "{}", pop.log());

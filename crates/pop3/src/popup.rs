@@ -9,13 +9,15 @@
 mod back;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use auth::Mechanism;
 use auth::sasl::Request;
 use auth::throttle::{self, Throttle};
+use base::io::Timed;
 use base::{Bytes, Call, Die};
 use net::peer::Peer;
 use net::starttls;
@@ -29,6 +31,8 @@ use crate::rules::Rules;
 
 /// The exit code of everything, as in the original.
 const CODE: u8 = 1;
+/// Blocks that are thrown away at the end.
+const DRAIN_BLOCKS: u32 = 16;
 /// One byte at a time: what the client has sent ahead belongs to the server behind us.
 const BLOCK: usize = 1;
 
@@ -50,8 +54,12 @@ pub fn qmail_popup(call: &Call) -> Result<(), Die> {
 
     let throttle = Throttle::open(control::home::home().join(throttle::PATH));
     let mut back = back::State::new(words, rules, throttle, address());
-    let text = back.serve();
-    Err(text.map_or_else(|| Die::silent(CODE), say))
+    let die = match back.serve() {
+        Some(text) => say(text),
+        None => Die::silent(CODE),
+    };
+    drain();
+    Err(die)
 }
 
 /// The last word of a session.
@@ -60,6 +68,22 @@ fn say(text: &str) -> Die {
     // A client that is gone hears nothing.
     let _ = client.err(text).and_then(|()| client.flush());
     Die::silent(CODE)
+}
+
+/// Throws away what the client has sent already: the kernel would answer it with a reset, and the client might lose our
+/// last word.
+fn drain() {
+    let Ok(fd) = sys::fd::inherited(0) else {
+        return;
+    };
+    let mut input = Timed::new(fd, Duration::ZERO);
+    let mut block = [0; 4096];
+    for _ in 0..DRAIN_BLOCKS {
+        match input.read(&mut block) {
+            Ok(count) if count > 0 => {}
+            _ => return,
+        }
+    }
 }
 
 fn rules(host: &[u8]) -> Rules {
