@@ -136,6 +136,19 @@ mod tests {
     }
 
     #[test]
+    fn the_conversation_of_rfc_5802() {
+        let salt = decode(b"QSXCR+Q6sek8bf92").unwrap();
+        let stored = Stored::make(Hash::Sha1, b"pencil", &salt, 4096);
+        let message = b"n=user,r=fyko+d2lbbFgONRv9qkxdawL,\
+            r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096,\
+            c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j";
+        let (sent, expected) = proof(Hash::Sha1, b"pencil", &salt, 4096, message);
+        assert_eq!(encode(&sent), b"v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=");
+        assert_eq!(encode(&expected), b"rmF9pqV8S7suAoZWja4dJRkFsKQ=");
+        assert_eq!(stored.prove(message, &sent), Some(expected));
+    }
+
+    #[test]
     fn nobody_looks_like_somebody_and_cannot_get_in() {
         let imaginary = |name| Stored::imaginary(Hash::Sha256, &seed(b"site", name));
         let nobody = imaginary(b"eve");

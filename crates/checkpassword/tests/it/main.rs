@@ -11,6 +11,7 @@
 
 mod apop;
 mod descriptor;
+mod dovecot;
 mod poppasswd;
 mod system;
 mod virtual_users;
