@@ -136,6 +136,15 @@ pub fn of_client(connection: &Connection, form: Form) -> Vec<Change> {
     changes
 }
 
+/// What sslclient changes in the environment of its program, for the connection below TLS.
+pub fn of_tls_client(connection: &Connection, form: Form) -> Vec<Change> {
+    let four = is_four(connection.local.ip, form);
+    let form = if four { Form::Own } else { Form::Six };
+    let mut changes = vec![set("PROTO", "SSL")];
+    changes.extend(ends(connection, "SSL", form));
+    changes
+}
+
 fn set(name: &str, value: &str) -> Change {
     (name.into(), Some(value.into()))
 }

@@ -33,6 +33,16 @@ mod tcprules;
 mod tcprulescheck;
 mod tcpserver;
 
+/// What a client of another room does as tcpclient does it.
+pub mod client {
+    pub use crate::options::{Verbosity, last_word, leading, misuse};
+    pub use crate::port::argument as port;
+    pub use crate::tcpclient::dial::{addresses, dial, say};
+    pub use crate::tcpclient::find_out;
+    pub use crate::tcpclient::settings::{Families, LETTERS, Settings};
+    pub use crate::tcpserver::settings::{Dialect, More, Unknown};
+}
+
 /// What a server of another room does as tcpserver does it.
 pub mod server {
     pub use crate::names::Belief;

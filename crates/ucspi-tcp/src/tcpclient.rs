@@ -1,7 +1,7 @@
 //! tcpclient: make one connection, and become a program that uses it on descriptors 6 and 7.
 
-mod dial;
-mod settings;
+pub(crate) mod dial;
+pub(crate) mod settings;
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,14 +16,14 @@ use crate::host::plain;
 use crate::ident;
 use crate::names::{Belief, Names};
 use crate::options::{Verbosity, last_word};
-use settings::Settings;
+use settings::{Settings, TCPCLIENT};
 
 /// Connects and runs a program. See tcpclient(1).
 ///
 /// # Errors
 /// Misuse (100), no connection, or the program could not be run (111).
 pub fn tcpclient(call: &Call) -> Result<(), Die> {
-    let settings = Settings::read(&call.args)?;
+    let settings = Settings::read(&call.args, &TCPCLIENT, &mut ())?;
     run(&settings).map_err(|die| last_word(die, settings.verbosity))
 }
 
@@ -41,7 +41,11 @@ fn run(settings: &Settings) -> Result<(), Die> {
     Err(become_program(settings, &socket, &connection))
 }
 
-fn find_out(settings: &Settings, socket: &OwnedFd) -> Result<Connection, Die> {
+/// Both ends of a connection, with their names if they are wanted.
+///
+/// # Errors
+/// The connection is none any more.
+pub fn find_out(settings: &Settings, socket: &OwnedFd) -> Result<Connection, Die> {
     let names = Names::default();
     let local = sys::socket::local(socket)
         .map(|a| plain(&a))
@@ -55,7 +59,10 @@ fn find_out(settings: &Settings, socket: &OwnedFd) -> Result<Connection, Die> {
         .map_err(|e| Die::unable("get remote address", &e))?;
     if settings.verbosity == Verbosity::All {
         let ip = ucspi::text(mapped(remote.ip()), settings.form);
-        dial::say(&format!("connected to {ip} port {}", remote.port()));
+        dial::say(
+            settings,
+            &format!("connected to {ip} port {}", remote.port()),
+        );
     }
     let remote_name = settings
         .remote_name

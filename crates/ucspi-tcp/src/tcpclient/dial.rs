@@ -13,15 +13,15 @@ use super::settings::{Families, Settings};
 use crate::host::{self, NoAddress, no_address};
 use crate::options::Verbosity;
 
-/// Writes `tcpclient: TEXT` on descriptor 2.
-pub(super) fn say(text: &str) {
-    let line = format!("tcpclient: {text}\n");
+/// Writes `NAME: TEXT` on descriptor 2.
+pub fn say(settings: &Settings, text: &str) {
+    let line = format!("{}: {text}\n", settings.name);
     // Nobody is left to hear of trouble with the log.
     let _ = sys::fd::inherited(2).and_then(|err| sys::fd::write_all(&err, line.as_bytes()));
 }
 
 /// The addresses of the host; this machine for `0` and the empty name.
-pub(super) fn addresses(settings: &Settings) -> Result<Vec<Ipv6Addr>, Die> {
+pub fn addresses(settings: &Settings) -> Result<Vec<Ipv6Addr>, Die> {
     let host = settings.host.as_slice();
     if matches!(host, b"" | b"0") {
         return Ok(vec![match settings.families {
@@ -44,7 +44,7 @@ pub(super) fn addresses(settings: &Settings) -> Result<Vec<Ipv6Addr>, Die> {
 ///
 /// # Errors
 /// Silent, 111: every address failed, and a line about each has been written. Or there is no socket to try with.
-pub(super) fn dial(settings: &Settings, list: &[Ipv6Addr], port: u16) -> Result<OwnedFd, Die> {
+pub fn dial(settings: &Settings, list: &[Ipv6Addr], port: u16) -> Result<OwnedFd, Die> {
     let [first, second] = match (list.len(), settings.patience) {
         (1, [first, second]) => [first.saturating_add(second), Duration::ZERO],
         (_, spans) => spans,
@@ -70,7 +70,10 @@ fn complain(settings: &Settings, ip: Ipv6Addr, port: u16, error: &io::Error) {
     if settings.verbosity >= Verbosity::Trouble {
         let ip = ucspi::text(ip, Form::Own);
         let why = system_text(error);
-        say(&format!("unable to connect to {ip} port {port}: {why}"));
+        say(
+            settings,
+            &format!("unable to connect to {ip} port {port}: {why}"),
+        );
     }
 }
 

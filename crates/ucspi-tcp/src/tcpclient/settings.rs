@@ -10,17 +10,28 @@ use net::ucspi::Form;
 use sys::socket::mapped;
 
 use crate::host::literal;
-use crate::options::{Verbosity, leading, misuse};
+use crate::options::{Verbosity, Word, leading, misuse, next};
 use crate::port::low;
+use crate::tcpserver::settings::{Dialect, More};
 
-const NAME: &str = "tcpclient";
-const LETTERS: &str = "46dDvqQhHrRi:p:t:T:l:I:";
+/// The letters of tcpclient.
+pub const LETTERS: &str = "46dDvqQhHrRi:p:t:T:l:I:";
+
+/// tcpclient itself.
+pub(super) const TCPCLIENT: Dialect = Dialect {
+    name: "tcpclient",
+    letters: LETTERS,
+    usage: USAGE,
+    ident: true,
+};
+
 const USAGE: &str = "[ -46hHrRdDqQv ] [ -i localip ] [ -p localport ] [ -T timeoutconn ] [ -l localname ] \
                      [ -t timeoutinfo ] [ -I interface ] host port program";
 
 /// Which addresses are tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Families {
+pub enum Families {
+    /// IPv6 and IPv4
     #[default]
     Both,
     /// `-4`: IPv4 only
@@ -29,38 +40,45 @@ pub(super) enum Families {
 
 /// How tcpclient was called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Settings {
-    pub(super) verbosity: Verbosity,
-    pub(super) families: Families,
+pub struct Settings {
+    /// what stands in front of sentences
+    pub name: &'static str,
+    /// how much is said
+    pub verbosity: Verbosity,
+    /// which addresses are tried
+    pub families: Families,
     /// how IPv4 is shown; `-6`: as IPv6
-    pub(super) form: Form,
+    pub form: Form,
     /// our address; IPv4 mapped
-    pub(super) local_ip: Option<Ipv6Addr>,
+    pub local_ip: Option<Ipv6Addr>,
     /// our port; 0: any
-    pub(super) local_port: u16,
+    pub local_port: u16,
     /// `-I`: number of the interface of a link-local address
-    pub(super) interface: u32,
+    pub interface: u32,
     /// how long each address gets: at first, and again when all have had that
-    pub(super) patience: [Duration; 2],
+    pub patience: [Duration; 2],
     /// our name, not looked up
-    pub(super) local_name: Option<Bytes>,
+    pub local_name: Option<Bytes>,
     /// `-h`: look the server's name up
-    pub(super) remote_name: bool,
+    pub remote_name: bool,
     /// `-r`: ask for the user
-    pub(super) ident: bool,
+    pub ident: bool,
     /// how long ident may take
-    pub(super) ident_time: Duration,
+    pub ident_time: Duration,
     /// `-D`: send small writes at once
-    pub(super) no_delay: bool,
-    pub(super) host: Bytes,
-    pub(super) port: Bytes,
+    pub no_delay: bool,
+    /// whom to call
+    pub host: Bytes,
+    /// the port, as given
+    pub port: Bytes,
     /// the program and its arguments; not empty
-    pub(super) program: Vec<Bytes>,
+    pub program: Vec<Bytes>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
+            name: TCPCLIENT.name,
             verbosity: Verbosity::default(),
             families: Families::default(),
             form: Form::default(),
@@ -85,23 +103,33 @@ impl Settings {
     ///
     /// # Errors
     /// The usage, when it cannot be understood.
-    pub(super) fn read(words: &[Bytes]) -> Result<Settings, Die> {
-        let mut settings = Settings::default();
-        let mut options = Options::new(words, LETTERS);
-        for option in options.by_ref() {
-            match &option {
-                Opt::Flag(letter) => settings.flag(*letter),
-                Opt::Value(letter, value) => settings.value(*letter, value)?,
-                Opt::Unknown(_) | Opt::Missing(_) => {
-                    return Err(misuse(NAME, Some(&option), USAGE));
+    pub fn read(words: &[Bytes], dialect: &Dialect, more: &mut impl More) -> Result<Settings, Die> {
+        let Dialect { name, usage, .. } = dialect;
+        let mut settings = Settings {
+            name,
+            ident: dialect.ident,
+            ..Settings::default()
+        };
+        let mut options = Options::new(words, dialect.letters);
+        while let Some(word) = next(&mut options) {
+            match word {
+                Word::Letter(Opt::Flag(letter)) if is_ours(letter) => settings.flag(letter),
+                Word::Letter(Opt::Value(letter, value)) if is_ours(letter) => {
+                    settings.value(letter, &value, dialect)?;
                 }
+                Word::Letter(Opt::Flag(letter)) => more.letter(letter, b""),
+                Word::Letter(Opt::Value(letter, value)) => more.letter(letter, &value),
+                Word::Letter(wrong) => return Err(misuse(name, Some(&wrong), usage)),
+                Word::Long(word, value) => more
+                    .long(&word, &value)
+                    .map_err(|_| misuse(name, Some(&Opt::Unknown(b'-')), usage))?,
             }
         }
         let [host, port, program @ ..] = options.rest() else {
-            return Err(misuse(NAME, None, USAGE));
+            return Err(misuse(name, None, usage));
         };
         if program.is_empty() {
-            return Err(misuse(NAME, None, USAGE));
+            return Err(misuse(name, None, usage));
         }
         settings.host.clone_from(host);
         settings.port.clone_from(port);
@@ -126,10 +154,10 @@ impl Settings {
         }
     }
 
-    fn value(&mut self, letter: u8, value: &[u8]) -> Result<(), Die> {
+    fn value(&mut self, letter: u8, value: &[u8], dialect: &Dialect) -> Result<(), Die> {
         match letter {
             b'i' => {
-                let ip = literal(value).ok_or_else(|| misuse(NAME, None, USAGE))?;
+                let ip = literal(value).ok_or_else(|| misuse(dialect.name, None, dialect.usage))?;
                 self.local_ip = Some(mapped(ip));
             }
             b'p' => self.local_port = low(leading(value)),
@@ -149,4 +177,9 @@ impl Settings {
         let rest = rest.strip_prefix(b"+").unwrap_or(rest);
         self.patience = [first, leading(rest)].map(Duration::from_secs);
     }
+}
+
+/// Whether tcpclient knows `letter`.
+fn is_ours(letter: u8) -> bool {
+    letter != b':' && LETTERS.as_bytes().contains(&letter)
 }

@@ -13,6 +13,7 @@ mod certificates;
 mod hostile;
 mod processes;
 mod server;
+mod sslclient;
 mod sslserver;
 mod starttls;
 mod tlscert;
