@@ -29,7 +29,7 @@ pub(crate) struct Conversion {
 }
 
 /// What is made of an envelope.
-const MADE: [Part; 4] = [Part::Local, Part::Remote, Part::Info, Part::Bounce];
+pub(crate) const MADE: [Part; 4] = [Part::Local, Part::Remote, Part::Info, Part::Bounce];
 
 /// Removes what is made of an envelope; returns what was there. The error is the part that could not be removed.
 pub(crate) fn discard(queue: &dyn Files, layout: Layout, id: MessageId) -> Result<Vec<Part>, Part> {

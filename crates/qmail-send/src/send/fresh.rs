@@ -423,8 +423,9 @@ fn end(desk: &mut Desk, id: MessageId) {
 /// Removes what is left of classic files that could not be made: without the envelope it would count. `false`: it stays.
 fn clear(desk: &mut Desk, id: MessageId) -> bool {
     match convert::discard(desk.queue.as_ref(), desk.layout, id) {
-        Ok(found) => {
-            for part in found {
+        Ok(_) => {
+            // Names that are gone may be gone for now only.
+            for part in convert::MADE {
                 let dir = desk.layout.dir(part, id);
                 desk.settle.dir(dir, desk.moment);
             }

@@ -124,6 +124,24 @@ fn a_rate_is_kept_and_old_messages_are_handed_out() {
 }
 
 #[test]
+fn a_rate_counts_while_nothing_waits() {
+    let mut rules = Destinations::default();
+    rules.add(b"d.test::3");
+    let mut lanes = Lanes::new(true);
+    lanes.set_limit(20);
+    let mut starts = 0;
+    for now in 1_000..1_060 {
+        let dest = lanes.find(b"d.test", &rules);
+        lanes.push(dest, batch(job()), now);
+        while let Some((number, _)) = lanes.next(now) {
+            starts += 1;
+            lanes.report(number, Verdict::Good, now, DAY);
+        }
+    }
+    assert_eq!(starts, 3);
+}
+
+#[test]
 fn nothing_is_kept_of_an_idle_destination() {
     let rules = Destinations::default();
     let mut lanes = Lanes::new(true);

@@ -8,7 +8,7 @@ use super::judge::Mail;
 use super::story::{DAY, Hand, Mutant, Story, YEAR_2038, YEAR_2106};
 
 /// Runs of each test, unless the environment says otherwise.
-const RUNS: u64 = 1_000;
+const RUNS: u64 = 700;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -58,24 +58,45 @@ fn whatever_the_disk_refuses_no_mail_is_lost() {
     each_must_hold(|story, chance| story.faults = 5 + chance.below(100));
 }
 
+/// A story of one message after the other, without disasters.
+fn quiet(story: &mut Story, mails: &[(&str, &[&str])]) {
+    let bytes = |text: &&str| text.as_bytes().to_vec();
+    let mail = |(sender, recipients): &(&str, &[&str])| Mail {
+        sender: bytes(sender),
+        recipients: recipients.iter().map(bytes).collect(),
+        text: Vec::new(),
+    };
+    story.mails = (0..)
+        .zip(mails)
+        .map(|(n, m)| (Duration::from_secs(n), mail(m)))
+        .collect();
+    story.disasters = Vec::new();
+    story.alarms = Vec::new();
+    story.stays_dead = false;
+    story.lifetime = WEEK;
+}
+
+#[test]
+fn a_message_that_waits_for_room_survives_a_broken_disk() {
+    for seed in 1..100 {
+        let run = run(seed, |story, _| {
+            let slow: (&str, &[&str]) = ("s@here", &["u@slow.test"]);
+            quiet(story, &[slow; 30]);
+            story.wanted[1] = 1;
+            story.faults = 3;
+        });
+        assert_eq!(run.failure, None, "{seed}");
+    }
+}
+
 const HOUR: Duration = Duration::from_hours(1);
 const WEEK: u64 = 604_800;
 
 /// A message that nobody takes, in a story of the clock: its tries on each channel, seconds since it came.
 fn tries(seed: u64, hands: &[(Duration, Hand)]) -> [Vec<u64>; 2] {
     let run = run(seed, |story, _| {
-        story.mails = vec![(
-            Duration::ZERO,
-            Mail {
-                sender: b"s@here".to_vec(),
-                recipients: vec![b"dead@here".to_vec(), b"dead@dead.test".to_vec()],
-                text: Vec::new(),
-            },
-        )];
-        story.disasters = Vec::new();
-        story.alarms = Vec::new();
+        quiet(story, &[("s@here", &["dead@here", "dead@dead.test"])]);
         story.hands = hands.to_vec();
-        story.lifetime = WEEK;
         story.stays_dead = true;
         story.calm = Duration::from_secs(2 * WEEK);
     });
