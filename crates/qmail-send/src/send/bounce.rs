@@ -82,13 +82,11 @@ fn try_append(desk: &Desk, id: MessageId, text: &[u8]) -> io::Result<()> {
     };
     let path = desk.layout.path(Part::Bounce, id);
     let mut file = desk.queue.open(&path, Purpose::Append)?;
-    let done = file.append(text).and_then(|()| file.sync()).and_then(|()| {
-        if before > 0 {
-            return Ok(());
-        }
-        let dir = desk.layout.dir(Part::Bounce, id);
-        desk.queue.sync(&dir)
-    });
+    if before == 0 {
+        // The name first: a file that holds something always has a durable one.
+        desk.queue.sync(&desk.layout.dir(Part::Bounce, id))?;
+    }
+    let done = file.append(text).and_then(|()| file.sync());
     if done.is_err() {
         // Half a paragraph must not stand before the next one.
         let _ = file.cut(before);

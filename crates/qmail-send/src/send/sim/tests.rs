@@ -83,7 +83,7 @@ fn a_message_that_waits_for_room_survives_a_broken_disk() {
             let slow: (&str, &[&str]) = ("s@here", &["u@slow.test"]);
             quiet(story, &[slow; 30]);
             story.wanted[1] = 1;
-            story.faults = 3;
+            story.faults = 10;
         });
         assert_eq!(run.failure, None, "{seed}");
     }
