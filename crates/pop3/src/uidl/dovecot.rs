@@ -17,6 +17,11 @@ fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|&b| b == b' ').filter(|w| !w.is_empty())
 }
 
+/// Whether a file name follows the number at once, as in version 1. In version 3 capitals or a colon stand there.
+fn is_name(rest: &[u8]) -> bool {
+    rest.first().is_some_and(u8::is_ascii_digit)
+}
+
 impl Format for Dovecot {
     const FILE: &'static [u8] = b"dovecot-uidlist";
 
@@ -58,8 +63,7 @@ impl Format for Dovecot {
             name: b"",
             size: None,
         };
-        // A file name never begins with a capital in version 3: a colon stands before it.
-        if rest.first().is_some_and(u8::is_ascii_digit) {
+        if is_name(rest) {
             record.name = rest;
         } else {
             while let Some((first, after)) = rest.split_first() {
@@ -85,11 +89,12 @@ impl Format for Dovecot {
     }
 
     fn put_old(line: &[u8], record: &Record<'_>, out: &mut Bytes) {
-        if line.contains(&b':') {
-            out.extend_from_slice(line);
-        } else {
+        let (_, rest) = split_once(line, b' ').unwrap_or_default();
+        if is_name(rest) {
             out.extend(format!("{} :", record.uid).bytes());
             out.extend_from_slice(record.name);
+        } else {
+            out.extend_from_slice(line);
         }
         out.push(b'\n');
     }

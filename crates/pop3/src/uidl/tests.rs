@@ -150,8 +150,8 @@ fn old_lines_become_lines_of_the_version_that_is_written() {
     assert_eq!(old(b"10.a:2, 3 4:17"), "10.a:2, 3 4:17:0\n");
     assert_eq!(old(b"10.a:2, 3 4"), "10.a:2, 3 4:0:0\n");
     let mut out = Bytes::new();
-    for line in [&b"4 W3 :10.a"[..], b"5 10.b"] {
+    for line in [&b"4 W3 :10.a"[..], b"5 10.b", b"6 10.c:2,S"] {
         Dovecot::put_old(line, &Dovecot::record(line).unwrap(), &mut out);
     }
-    assert_eq!(out, b"4 W3 :10.a\n5 :10.b\n");
+    assert_eq!(out, b"4 W3 :10.a\n5 :10.b\n6 :10.c:2,S\n");
 }
