@@ -53,7 +53,8 @@ pub(super) fn run(channel: OwnedFd, config: &Config, ids: Option<&Ids>, options:
 }
 
 struct Worker<'a> {
-    channel: OwnedFd,
+    /// `None`: the listener has gone
+    channel: Option<OwnedFd>,
     ready: Ready,
     config: &'a Config,
     options: &'a Options,
@@ -91,7 +92,7 @@ impl<'a> Worker<'a> {
         let ready = Ready::new()?;
         ready.add(&channel, LISTENER, Watch::Always)?;
         Ok(Worker {
-            channel,
+            channel: Some(channel),
             ready,
             config,
             options,
@@ -173,7 +174,9 @@ impl<'a> Worker<'a> {
 
     fn say(&self, message: &Message) {
         // The listener never waits for us, so this ends; when it has gone, nobody asks.
-        let _ = sys::local::send(&self.channel, &message.bytes());
+        if let Some(channel) = &self.channel {
+            let _ = sys::local::send(channel, &message.bytes());
+        }
     }
 
     fn look_at(&mut self, deadline: Instant) {
@@ -213,7 +216,10 @@ impl<'a> Worker<'a> {
     fn hear(&mut self) {
         let mut buffer = [0; 64];
         for _ in 0..MESSAGES {
-            match handover::receive(&self.channel, &mut buffer, Patience::Now) {
+            let Some(channel) = &self.channel else {
+                return;
+            };
+            match handover::receive(channel, &mut buffer, Patience::Now) {
                 Ok((0, _)) => return self.alone(),
                 Ok((count, fd)) => {
                     if let Some(message) = Message::read(buffer.get(..count).unwrap_or_default()) {
@@ -221,7 +227,15 @@ impl<'a> Worker<'a> {
                     }
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return,
-                Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::InvalidData) => {}
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                // A descriptor for which there was no room: it belonged to one of these, or to one whose other parts
+                // will come.
+                Err(e) if e.kind() == ErrorKind::InvalidData => {
+                    let ids: Vec<u32> = self.arriving.keys().copied().collect();
+                    for id in ids {
+                        self.lose(id);
+                    }
+                }
                 Err(_) => return self.alone(),
             }
         }
@@ -232,10 +246,17 @@ impl<'a> Worker<'a> {
         self.is_draining = true;
         self.arriving.clear();
         self.sessions.retain(|_, session| session.has_program());
-        // Its end would be reported for ever.
-        if let Ok((quiet, _)) = sys::fd::pipe() {
-            self.channel = quiet;
-        }
+        self.channel = None;
+    }
+
+    /// A connection without all of its descriptors.
+    fn lose(&mut self, id: u32) {
+        self.arriving.remove(&id);
+        self.say(&Message::with_reason(
+            wire::FAILED,
+            id,
+            "too many open files",
+        ));
     }
 
     fn take(&mut self, message: &Message, fd: Option<OwnedFd>) {
@@ -243,14 +264,13 @@ impl<'a> Worker<'a> {
             self.is_draining = true;
             return;
         }
-        let Some(fd) = fd else {
-            // It was lost for want of descriptors.
-            self.arriving.remove(&message.id);
-            let lost = Message::with_reason(wire::FAILED, message.id, "too many open files");
-            return self.say(&lost);
-        };
         let id = message.id;
-        let arriving = self.arriving.entry(id).or_default();
+        if message.kind == wire::CLIENT {
+            self.arriving.insert(id, Arriving::default());
+        }
+        let (Some(fd), Some(arriving)) = (fd, self.arriving.get_mut(&id)) else {
+            return self.lose(id);
+        };
         match message.kind {
             wire::CLIENT => {
                 arriving.way = Way::of(&message.rest);

@@ -1,6 +1,6 @@
 //! The processes of a server, and what happens when one of them dies.
 
-use kit::is_root;
+use kit::{Run, is_root, program};
 use sys::process::End;
 use sys::signal::{self, Signal};
 
@@ -214,4 +214,49 @@ print(line.split()[1])
     ));
     let grown = got.trim().parse::<i64>().unwrap() - before;
     assert!(grown < 200 * 40, "{grown} kB for 200 sessions");
+}
+
+#[test]
+fn without_descriptors_connections_fail_and_later_ones_do_not() {
+    let scratch = scratch("descriptors");
+    let script = format!(
+        "ulimit -n 24; exec {} \"$@\"",
+        program("sslserver").display()
+    );
+    for delayed in [&[][..], &["-n"]] {
+        let run = Run::new("/bin/sh")
+            .args(["-c", &script, "sh"])
+            .env("CERTDIR", "live");
+        let options = [&["-c60", "--processes=1"], delayed].concat();
+        let server = Server::start_as(
+            &scratch,
+            run,
+            &options,
+            &["sh", "-c", "echo hi; read x; echo $x"],
+        );
+        let begin = if delayed.is_empty() { "tls" } else { "plain" };
+        let got = server.python(&format!(
+            "
+import select
+sessions = []
+for n in range(30):
+    try: sessions.append({begin}())
+    except (OSError, ssl.SSLError): pass
+print(len(sessions) > 3)
+time.sleep(0.5)
+for s in sessions: s.close()
+for n in range(200):
+    try:
+        s = {begin}()
+        s.settimeout(5)
+        s.send(b'on\\n')
+        got = rest(s)
+        if got == b'hi\\non\\n': break
+    except OSError: pass
+    time.sleep(0.1)
+print(got)
+"
+        ));
+        assert_eq!(got, "True\nb'hi\\non\\n'\n", "{}", server.log());
+    }
 }
