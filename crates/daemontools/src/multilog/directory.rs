@@ -70,7 +70,7 @@ impl Directory {
             dir: Arc::new(dir),
             current,
             bytes,
-            on_their_way: UnsafeFiles::new(manner.size, manner.number),
+            on_their_way: UnsafeFiles::new(manner.size, manner.number, logs),
             manner,
             selected: false,
             buffer: Bytes::with_capacity(room),

@@ -9,6 +9,7 @@ use std::thread::{Builder, JoinHandle};
 
 use base::Bytes;
 use sys::Dir;
+use sys::limit::Resource;
 
 use crate::multilog::directory::SAFE;
 use crate::multilog::pause::insist;
@@ -16,10 +17,28 @@ use crate::multilog::rotate::gone;
 
 /// Bytes of one log that may be full and not safe: what a power cut may take besides `current`. One file in any case.
 const BYTES: u64 = 1024 * 1024;
-/// Files of one log on their way at once.
+/// Files on their way at once, in all logs.
 const FILES: usize = 8;
 /// Stack of a thread, bytes. It holds a name or two and a warning.
 const STACK: usize = 64 * 1024;
+/// Data that a thread may cost, bytes: its stack, one for signals, and what the C library sets aside for it. Without them
+/// the program would end, so where a limit is near nothing is left to a thread.
+const DATA: u64 = 512 * 1024;
+/// Data of the program without threads, bytes.
+const OWN_DATA: u64 = 1024 * 1024;
+/// Addresses that a thread may reserve, bytes; most of them are never used.
+const ADDRESSES: u64 = 256 * 1024 * 1024;
+
+/// How many threads the limits of this process bear.
+fn bearable() -> usize {
+    let bears = |resource, own: u64, each: u64| {
+        let limit = sys::limit::read(resource).map_or(0, |(soft, _)| soft);
+        usize::try_from(limit.saturating_sub(own) / each).unwrap_or(FILES)
+    };
+    FILES
+        .min(bears(Resource::RLIMIT_DATA, OWN_DATA, DATA))
+        .min(bears(Resource::RLIMIT_AS, 0, ADDRESSES))
+}
 
 /// The files of one log that are not safe yet, oldest first.
 #[derive(Debug)]
@@ -30,18 +49,20 @@ pub(crate) struct UnsafeFiles {
 
 impl UnsafeFiles {
     /// For files of at most `size` bytes, of which `number` are kept, `current` among them: a file is never so old that
-    /// it is removed before it is safe.
-    pub(crate) fn new(size: u64, number: usize) -> UnsafeFiles {
+    /// it is removed before it is safe. `logs` is how many logs the script has.
+    pub(crate) fn new(size: u64, number: usize, logs: usize) -> UnsafeFiles {
         let most = usize::try_from(BYTES / size.max(1)).unwrap_or(FILES);
+        let wanted = most.min(number.saturating_sub(1)).max(1);
+        let share = bearable().checked_div(logs).unwrap_or(0);
         UnsafeFiles {
             threads: VecDeque::new(),
-            most: most.min(FILES).min(number.saturating_sub(1)).max(1),
+            most: wanted.min(share),
         }
     }
 
     /// Waits until there is room for one more.
     pub(crate) fn make_room(&mut self) {
-        while self.threads.len() >= self.most {
+        while !self.threads.is_empty() && self.threads.len() >= self.most {
             self.join();
         }
     }
@@ -68,6 +89,9 @@ impl UnsafeFiles {
             log: name.to_vec(),
             moment,
         });
+        if self.most == 0 {
+            return full.make_safe();
+        }
         let other = Arc::clone(&full);
         match Builder::new()
             .stack_size(STACK)

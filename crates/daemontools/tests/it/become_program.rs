@@ -316,6 +316,33 @@ fn our_programs_start_under_the_limit_of_old_run_scripts() {
     }
 }
 
+/// Threads cost memory that a limit may not leave: then files become safe one after the other.
+#[test]
+fn multilog_keeps_its_threads_within_the_limits() {
+    let input = "line\n".repeat(400_000);
+    for limit in [
+        "-d950000",
+        "-d1600000",
+        "-d3200000",
+        "-a30000000",
+        "-a400000000",
+    ] {
+        let here = Scratch::new("limits");
+        let done = ours("softlimit", here.path())
+            .arg(limit)
+            .arg(kit::program("multilog").to_str().unwrap())
+            .args(["s20000", "n1000", "./one", "./two"])
+            .stdin(&input)
+            .output();
+        let said = done.err_text();
+        assert_eq!((done.code(), said.as_str()), (0, ""), "{limit}");
+        for log in ["one", "two"] {
+            let kept = crate::multilog::files(&here.join(log)).concat();
+            assert!(kept == input.as_bytes(), "{limit}");
+        }
+    }
+}
+
 #[test]
 fn setuidgid_leaves_one_group() {
     if !kit::is_root("setuidgid_leaves_one_group") {
@@ -372,7 +399,12 @@ fn setuidgid_is_for_root() {
 
 /// A copy of a program where every uid can run it.
 fn reachable_copy(here: &Scratch, name: &str) -> std::path::PathBuf {
-    fs::copy(kit::program(name), here.join(name)).unwrap();
+    // By another process: while this one writes a program, a child of another test may hold it open, and it cannot be run.
+    let copied = Run::new("/bin/cp")
+        .arg(kit::program(name).to_str().unwrap())
+        .arg(here.join(name).to_str().unwrap())
+        .output();
+    assert!(copied.end.is_success());
     here.path().to_path_buf()
 }
 

@@ -356,7 +356,10 @@ fn multilog_waits_for_a_log_directory_that_was_removed() {
         here.path(),
         &here.join("err"),
     );
-    kit::eventually("current", || log.join("current").exists());
+    multilog.write("first\n");
+    kit::eventually("the first line", || {
+        fs::read(log.join("current")).is_ok_and(|text| text == b"first\n")
+    });
     fs::remove_dir_all(&log).unwrap();
     multilog.write(numbered(0, 100));
     kit::eventually("the warning", || {
