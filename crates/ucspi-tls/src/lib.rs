@@ -1,6 +1,6 @@
 //! ucspi-tls: run a program for each TCP connection, with TLS between it and the client.
 //!
-//! Programs   sslserver(1) sslclient(1) tlscert(1)
+//! Programs   sslserver(1) sslclient(1) tlscert(1); as a script https@(1)
 //! Runs as    sslserver: the listener as -u and -g once the port is bound, the keeper of the keys as root, the processes
 //!            that speak TLS as qmailtls; sslclient, tlscert: their caller
 //! Reads      certificates, keys, rules.cdb, /etc/passwd; what tcpserver reads

@@ -171,3 +171,38 @@ fn a_server_without_tls_is_no_server() {
     );
     talk.join().unwrap();
 }
+
+#[test]
+fn a_page_comes_without_its_header() {
+    let scratch = scratch("https");
+    let serve = "while read -r l; do printf '%s\\n' \"$l\" >>request; \
+         test \"$l\" = \"$(printf '\\r')\" && break; done; \
+         printf 'HTTP/1.0 200 ok\\r\\nX: y\\r\\n\\r\\none\\r\\n\\r\\ntwo\\n'";
+    let server = Server::start(&scratch, &[], &["sh", "-c", serve]);
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/https@");
+    let page = |authorities: &str| {
+        Run::new(&path)
+            .env(
+                "PATH",
+                &format!("{}:/usr/bin:/bin", kit::bin_dir().display()),
+            )
+            .env("CAFILE", authorities)
+            .args(["127.0.0.1", "a%20b?c", &server.port.to_string()])
+            .dir(scratch.path())
+            .output()
+    };
+    let done = page("live/a/fullchain.pem");
+    assert_eq!(done.out_text(), "one\n\ntwo\n", "{}", done.err_text());
+    let want = format!(
+        "GET /a%20b?c HTTP/1.0\r\nHost: 127.0.0.1:{}\r\n\r\n",
+        server.port
+    );
+    assert_eq!(String::from_utf8(scratch.read("request")).unwrap(), want);
+    let done = page("");
+    assert_eq!(done.out_text(), "");
+    assert!(
+        done.err_text().contains("unable to speak TLS"),
+        "{}",
+        done.err_text()
+    );
+}
