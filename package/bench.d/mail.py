@@ -159,6 +159,7 @@ def idle(system):
     with system(most=1100) as s:
         time.sleep(2)
         alone, kb = len(s.group.pids()), pss(s.group.pids())
+        note(system.name, *(f"{open(f'/proc/{p}/comm').read().strip()} {pss([p])} KB," for p in s.group.pids()))
         sockets, seconds = greeted(s.port, 1000)
         time.sleep(1)
         busy = pss(s.group.pids())

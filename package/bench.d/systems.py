@@ -26,8 +26,12 @@ class System:
         self.prepare()
 
     def __enter__(self):
-        self.start()
-        answers(self.port)
+        try:
+            self.start()
+            answers(self.port)
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_):
@@ -100,6 +104,7 @@ class Ours(System):
         if not os.path.isdir(self.home):
             done = subprocess.run(["package/install"], env={**os.environ, "DESTDIR": self.top}, capture_output=True, text=True)
             if done.returncode:
+                shutil.rmtree(self.top)
                 raise RuntimeError(done.stderr)
         self.home = next(d for d, names, _ in os.walk(self.top) if {"bin", "control", "queue"} <= set(names))
         self.control(self.home)
@@ -151,8 +156,7 @@ class Reference(System):
         env = {"PATH": f"{self.home}/bin:/usr/bin:/bin"}
         if not self.hold:
             self.run(["qmail-start", "./Maildir/"], env, trace and f"{trace}.send", out)
-        text = open(f"{self.home}/bin/qmail-queue", "rb").read()
-        user = next((u for u in ("cqmaild", "qmaild") if u.encode() in text or True and self.knows(u)), "nobody")
+        user = next((u for u in ("cqmaild", "qmaild") if self.knows(u)), "nobody")
         who = pwd.getpwnam(user)
         words = ["/usr/bin/tcpserver", "-QHRl", DOMAIN, "-b1024", f"-c{self.most}", "-u", str(who.pw_uid), "-g", str(who.pw_gid),
                  HOST, str(self.port), f"{self.home}/bin/qmail-smtpd"]
