@@ -444,3 +444,48 @@ fn a_stranger_cannot_make_a_program_a_fork_server() {
         "220 host.test ESMTP\r\n221 2.0.0 host.test\r\n"
     );
 }
+
+#[test]
+fn a_copy_raises_its_own_walls() {
+    let home = Office::home("forkserver-walls");
+    fs::create_dir_all(home.join("run/queue")).unwrap();
+    home.write("queue/lock/queued", "");
+    let mut service = home.run("qmail-queued").dir(home.path());
+    if sys::ids::euid() == 0 {
+        // It does not run as root.
+        let done = std::process::Command::new("chown")
+            .args(["-R", "65534:65534"])
+            .args([home.join("queue"), home.join("run")])
+            .status();
+        assert!(done.unwrap().success());
+        service = service.ids(65_534, 65_534);
+    }
+    let _service = service.start(home.join("queued.log"));
+    let socket = home.join("run/queue/socket");
+    let listens = kit::until(LIMIT, || socket.exists().then_some(()));
+    let said = fs::read_to_string(home.join("queued.log"));
+    assert!(listens.is_some(), "{said:?}");
+    let office = Office::start(home, &["--fork-server"], &["qmail-smtpd"]);
+    office.warm();
+    ended(&office);
+    for _ in 0..2 {
+        let mut client = office.client("127.0.0.2");
+        client.reply();
+        let copy = *office.sessions().last().unwrap();
+        assert!(is_copy(copy));
+        let level = sys::sandbox::level();
+        let status = fs::read_to_string(format!("/proc/{copy}/status")).unwrap();
+        let has = |line: &str| status.lines().any(|l| l == line);
+        assert!(has("NoNewPrivs:\t1"), "{status}");
+        assert_eq!(has("Seccomp:\t2"), level.seccomp, "{status}");
+        client.say("EHLO x");
+        assert_eq!(client.mail("a@b.test", &["v@host.test"], b"x\n"), 250);
+        client.say("QUIT");
+        ended(&office);
+    }
+    // The fork server promises nothing: others of its copies may have to run programs.
+    for pid in children(office.daemon.pid()) {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        assert!(status.contains("NoNewPrivs:\t0"), "{status}");
+    }
+}
