@@ -4,6 +4,7 @@
 //! directory for each certificate, with `fullchain.pem` and `privkey.pem`, and `ocsp.der` if there is an answer of the
 //! authority to pass on.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
@@ -40,6 +41,8 @@ pub(super) struct Files {
     revoked: Option<Bytes>,
     ciphers: Option<Bytes>,
     ticket_key: Option<Bytes>,
+    /// the last of each directory that could be used: files are renewed one after the other
+    good: HashMap<Bytes, Identity>,
 }
 
 /// What makes a file the same file: device, inode, size, time of change.
@@ -72,6 +75,7 @@ impl Files {
             revoked: variable("CRLDIR"),
             ciphers: variable("CIPHERS"),
             ticket_key: options.ticket_key.clone().filter(|k| !k.is_empty()),
+            good: HashMap::new(),
         }
     }
 
@@ -80,7 +84,7 @@ impl Files {
     /// # Errors
     /// What cannot be used, for the log.
     pub(super) fn read(
-        &self,
+        &mut self,
         options: &Options,
         port: u16,
         tickets: Arc<Tickets>,
@@ -108,7 +112,7 @@ impl Files {
         Ok((config, notes))
     }
 
-    fn store(&self, notes: &mut Vec<String>) -> Result<Store, String> {
+    fn store(&mut self, notes: &mut Vec<String>) -> Result<Store, String> {
         let mut store = Store::default();
         for (chain, key) in &self.pairs {
             let ocsp = self.ocsp.as_ref().map(|file| read(file)).transpose()?;
@@ -119,17 +123,28 @@ impl Files {
         for name in self.names()? {
             let file = |last: &str| [name.as_slice(), b"/", last.as_bytes()].concat();
             let ocsp = read(&file("ocsp.der")).ok();
-            match identity(&file("fullchain.pem"), &file("privkey.pem"), ocsp) {
+            let found = match identity(&file("fullchain.pem"), &file("privkey.pem"), ocsp) {
                 Ok(found) => {
                     notes.extend(age(&name, &found));
-                    if store.has_default() {
-                        store.add(&found);
-                    } else {
-                        store.add_default(&found);
-                    }
+                    self.good.insert(name, found.clone());
+                    found
                 }
                 // One that is being made must not stop the others.
-                Err(why) => notes.push(why),
+                Err(why) => match self.good.get(&name) {
+                    Some(old) => {
+                        notes.push(format!("{why}: the old one stays in use"));
+                        old.clone()
+                    }
+                    None => {
+                        notes.push(why);
+                        continue;
+                    }
+                },
+            };
+            if store.has_default() {
+                store.add(&found);
+            } else {
+                store.add_default(&found);
             }
         }
         if store.has_default() {

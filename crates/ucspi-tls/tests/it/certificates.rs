@@ -71,7 +71,7 @@ print(rest(s))
     // What cannot be used changes nothing.
     std::fs::write(scratch.join("live/a/privkey.pem"), "junk").unwrap();
     server.daemon.signal(Signal::SIGHUP);
-    server.logged("certificates stay as they were: live/a/fullchain.pem: no usable key");
+    server.logged("live/a/fullchain.pem: no usable key: the old one stays in use");
     assert_eq!(seen(&server, "x"), "one.test\n");
 }
 
