@@ -24,6 +24,8 @@ use super::settings::{Asked, Options};
 const FILE_LIMIT: u64 = 1 << 20;
 /// The most certificates of one directory.
 const CERTIFICATES_LIMIT: usize = 10_000;
+/// The right to read, in the mode of a file, that belongs to everybody.
+const OTHERS: u32 = 0o004;
 /// Days before its end from which a certificate is worth a warning.
 const WARN_DAYS: i64 = 7;
 /// Seconds of a day.
@@ -117,15 +119,16 @@ impl Files {
         for (chain, key) in &self.pairs {
             let ocsp = self.ocsp.as_ref().map(|file| read(file)).transpose()?;
             let identity = identity(chain, key, ocsp)?;
-            notes.extend(age(chain, &identity));
+            notes.extend(age(chain, &identity).into_iter().chain(open(key)));
             store.add_default(&identity);
         }
         for name in self.names()? {
             let file = |last: &str| [name.as_slice(), b"/", last.as_bytes()].concat();
             let ocsp = read(&file("ocsp.der")).ok();
-            let found = match identity(&file("fullchain.pem"), &file("privkey.pem"), ocsp) {
+            let key = file("privkey.pem");
+            let found = match identity(&file("fullchain.pem"), &key, ocsp) {
                 Ok(found) => {
-                    notes.extend(age(&name, &found));
+                    notes.extend(age(&name, &found).into_iter().chain(open(&key)));
                     self.good.insert(name, found.clone());
                     found
                 }
@@ -274,6 +277,13 @@ fn identity(chain: &[u8], key: &[u8], ocsp: Option<Bytes>) -> Result<Identity, S
         let chain = String::from_utf8_lossy(chain);
         format!("{chain}: {why}")
     })
+}
+
+/// A warning about a key that is none any more.
+fn open(key: &[u8]) -> Option<String> {
+    let about = fs::metadata(path(key)).ok()?;
+    let name = String::from_utf8_lossy(key);
+    (about.mode() & OTHERS != 0).then(|| format!("{name}: every user can read this key"))
 }
 
 /// A warning about a certificate that ends soon, has ended, or has not begun.

@@ -1,5 +1,7 @@
 //! Which certificate a client sees, and certificates of clients.
 
+use std::os::unix::fs::PermissionsExt;
+
 use kit::{Run, Scratch, program};
 use sys::signal::Signal;
 
@@ -24,7 +26,15 @@ fn each_host_has_its_own() {
     certificate(&scratch, "b", &["one.test", "*.two.test"]);
     scratch.write("live/README", "not a certificate");
     scratch.write("live/broken/fullchain.pem", "junk");
+    let key = scratch.join("live/b/privkey.pem");
+    std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o644)).unwrap();
     let server = Server::start(&scratch, &[], &["echo", "hi"]);
+    assert!(
+        !server.log().contains("live/a/privkey.pem"),
+        "{}",
+        server.log()
+    );
+    server.logged("live/b/privkey.pem: every user can read this key");
     assert_eq!(seen(&server, "one.test"), "one.test,two.test\n");
     assert_eq!(seen(&server, "x.two.test"), "one.test,two.test\n");
     assert_eq!(seen(&server, "else.test"), "mail.test\n");

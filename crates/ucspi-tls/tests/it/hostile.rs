@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use crate::server::{Server, rest, scratch};
+use crate::server::{Server, children, rest, scratch};
 
 #[test]
 fn plain_text_gets_no_program() {
@@ -114,4 +114,69 @@ print(len(rest(raw)) >= 0)
     });
     let got = scratch.read("got");
     assert!(b"half of a mess".starts_with(&got), "{got:?}");
+}
+
+#[test]
+fn damaged_handshakes_end_and_nothing_else_does() {
+    let scratch = scratch("damaged");
+    let options = ["-c400", "-T5", "--processes=1"];
+    let server = Server::start(
+        &scratch,
+        &options,
+        &["sh", "-c", "echo hi; read x; echo $x"],
+    );
+    let keeper = children(server.daemon.pid())[0].0;
+    let workers = children(keeper);
+    // A session goes on all the while. Each client damages one byte of what it sends, or cuts it off.
+    let got = server.python(
+        "
+import random
+random.seed(7)
+witness = tls()
+witness.recv(10)
+whole = 0
+for n in range(150):
+    old = n % 3 == 0
+    mine = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    mine.check_hostname = False
+    mine.verify_mode = ssl.CERT_NONE
+    if old: mine.maximum_version = ssl.TLSVersion.TLSv1_2
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = mine.wrap_bio(back, there, server_hostname='mail.test')
+    raw = plain()
+    raw.settimeout(20)
+    turn, victim = 0, random.choice([0, 0, 1, 1, 2])
+    try:
+        while True:
+            try:
+                if turn < 4: client.do_handshake()
+                client.write(b'x')
+                turn = 4
+            except ssl.SSLWantReadError: pass
+            out = bytearray(there.read())
+            if out:
+                if turn == victim:
+                    if random.random() < 0.2:
+                        del out[random.randrange(len(out)):]
+                        raw.sendall(out)
+                        raw.shutdown(socket.SHUT_WR)
+                        out = b''
+                    else: out[random.randrange(len(out))] ^= 1 << random.randrange(8)
+                raw.sendall(out)
+                turn += 1
+            if turn > 4: break
+            more = raw.recv(65536)
+            if not more: break
+            back.write(more)
+    except (OSError, ssl.SSLError): pass
+    raw.close()
+witness.send(b'alive\\n')
+print(rest(witness))
+",
+    );
+    assert_eq!(got, "b'alive\\n'\n", "{}", server.log());
+    assert_eq!(children(keeper), workers, "no worker has died");
+    let log = server.log();
+    assert!(!log.contains("has died"), "{log}");
+    assert!(log.matches("unable to accept SSL").count() > 50, "{log}");
 }
