@@ -194,7 +194,7 @@ def answers(port, seconds=30):
         raise RuntimeError(f"nothing answers on port {port}")
 
 
-def greeted(port, count, seconds=60):
+def greeted(port, count, seconds=180):
     """Opens `count` connections and waits for all greetings: (sockets, seconds)."""
     begin, poll, open_ones, waiting = time.monotonic(), select.poll(), {}, 0
     for _ in range(count):
