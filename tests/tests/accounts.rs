@@ -82,6 +82,12 @@ fn virtual_users_from_the_manager_to_the_mailbox() {
             "",
         );
     }
+    let mode = fs::metadata(&dir).unwrap().permissions().mode();
+    assert_eq!(
+        mode & 0o777,
+        0o711,
+        "names can be asked for, by qmail-smtpd too"
+    );
     for (file, line) in [
         ("control/virtualdomains", "virtual.test:virtual.test\n"),
         ("control/rcpthosts", "virtual.test\n"),

@@ -7,6 +7,8 @@ use sys::Dir;
 
 use crate::files;
 
+/// The door must be able to ask for a name, nobody to list them.
+const MODE: u32 = 0o711;
 /// The largest control file that is changed, bytes.
 const LIMIT: u64 = 64 << 20;
 
@@ -84,8 +86,9 @@ pub(super) fn add(domain: &[u8], account: &[u8], dir: &[u8]) -> Result<(), Die> 
 
 fn make(dir: &[u8], uid: u32, gid: u32) -> Result<(), Die> {
     let unable = |e| Die::unable([b"make ", dir].concat(), &e);
+    sys::process::umask(0o022);
     match std::fs::DirBuilder::new()
-        .mode(0o700)
+        .mode(MODE)
         .create(sys::dir::path(dir))
     {
         Ok(()) => sys::dir::set_owner(dir, uid, gid).map_err(unable),
