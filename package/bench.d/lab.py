@@ -3,12 +3,23 @@
 Python 3 standard library. Everything talks to 127.0.0.1 on ports that are free at the time; every wait has an end; only
 processes that were started here are ended.
 """
-import os, re, select, shutil, signal, socket, statistics, subprocess, sys, time
+import atexit, os, re, select, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
 
 HOST = "127.0.0.1"
 SIZE = 4096  # bytes of a message's body
 PLACE = os.environ.get("BENCH_PLACE", "")  # made by package/bench: a fresh file system
 OURS = os.environ.get("BENCH_OURS", "")    # the programs of command/
+
+
+# Whoever is told to stop leaves nothing behind.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
+def scratch():
+    """A directory to work in, which goes at the end."""
+    made = tempfile.mkdtemp(prefix="qmail-bench.")
+    atexit.register(shutil.rmtree, made, True)
+    os.chdir(made)
 
 
 def note(*words):

@@ -4,10 +4,10 @@
 Blocks of spawns by turns; CPU time of the children and the clock, medians over the blocks. SPAWNS (2000) is the number for each
 program and side, RUNS (5) the number of blocks.
 """
-import os, resource, subprocess, sys, tempfile, time
+import os, resource, subprocess, sys, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lab import OURS, median, note, number, table
+from lab import OURS, median, note, number, scratch, table
 
 SPAWNS = int(os.environ.get("SPAWNS", "2000"))
 RUNS = int(os.environ.get("RUNS", "5"))
@@ -35,7 +35,7 @@ def block(path, arguments, count):
 
 
 def main():
-    os.chdir(tempfile.mkdtemp(prefix="qmail-bench."))
+    scratch()
     os.mkdir("env")
     open("env/A", "w").write("b\n")
     subprocess.run([f"{OURS}/tcprules", "rules", "tmp"], input=b":allow\n", check=True)

@@ -3,10 +3,10 @@
 
 CPU time is that of the server and its children, per connection. RUNS (5) alternating runs of CONNECTIONS (2000).
 """
-import os, resource, select, shutil, socket, subprocess, sys, tempfile, threading, time
+import os, resource, select, shutil, socket, subprocess, sys, threading, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lab import HOST, OURS, Group, free_port, median, note, number, table, until
+from lab import HOST, OURS, Group, free_port, median, note, number, scratch, table, until
 
 RUNS = int(os.environ.get("RUNS", "5"))
 COUNT = int(os.environ.get("CONNECTIONS", "2000"))
@@ -167,7 +167,7 @@ def parent(pid):
 def main():
     if not os.path.exists(THEIRS):
         note(f"no {THEIRS}: ours alone")
-    os.chdir(tempfile.mkdtemp(prefix="qmail-bench."))
+    scratch()
     subprocess.run([f"{OURS}/tcprules", "deny.cdb", "tmp"], input=b":deny\n", check=True)
     subprocess.run([f"{OURS}/tcprules", "allow.cdb", "tmp"], input=b'10.:deny\n127.:allow,RELAYCLIENT=""\n', check=True)
     true = ["/bin/true"]
