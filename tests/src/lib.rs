@@ -43,6 +43,10 @@ pub fn confined() -> Vec<Confined> {
         ),
         all("qmail-popup", pop3::popup_promises()),
         all("qmail-pop3d", pop3::pop3d_promises(b"MAILDIR")),
+        Confined {
+            walls: Walls::Landlock,
+            ..all("sslserver, keeping the keys", ucspi_tls::keeper_promises())
+        },
         all("sslserver, speaking TLS", ucspi_tls::worker_promises()),
         all("multilog", daemontools::multilog_promises(&log)),
         all("tai64n", Promises::new()),

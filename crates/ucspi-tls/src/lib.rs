@@ -15,5 +15,5 @@ mod sslserver;
 mod tlscert;
 
 pub use sslclient::sslclient;
-pub use sslserver::{sslserver, worker_promises};
+pub use sslserver::{keeper_promises, sslserver, worker_promises};
 pub use tlscert::tlscert;

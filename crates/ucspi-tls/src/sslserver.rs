@@ -20,6 +20,7 @@ use ucspi_tcp::server;
 use ucspi_tcp::server::{Server, Settings};
 
 use front::Tls;
+pub use keeper::promises as keeper_promises;
 use settings::Options;
 pub use worker::promises as worker_promises;
 

@@ -13,6 +13,7 @@ use base::die::system_text;
 use sys::handover::{self, Patience};
 use sys::ids::Ids;
 use sys::poll::Wait;
+use sys::sandbox::{Access, Network, Promises, Walls};
 use sys::signal::{self, Signal};
 use tls::server::Config;
 use ucspi_tcp::server::Settings;
@@ -82,6 +83,15 @@ fn worker_ids(settings: &Settings, options: &Options) -> Result<Option<Ids>, Die
     Ok(Some(Ids::new(or_nobody(ids.uid), or_nobody(ids.gid))))
 }
 
+/// What a keeper will still do: read, wherever a link may lead, and make processes, which are not threads but need what
+/// these need.
+pub fn promises() -> Promises {
+    Promises::new()
+        .path("/", Access::Read)
+        .network(Network::None)
+        .with_threads()
+}
+
 struct Keeper {
     channel: OwnedFd,
     files: Files,
@@ -98,7 +108,7 @@ struct Keeper {
 impl Keeper {
     /// The result is the exit code.
     fn run(&mut self) -> u8 {
-        sys::sandbox::no_core();
+        let _ = promises().enforce_with(Walls::Landlock);
         match self.serve() {
             Ok(()) => 0,
             Err(why) => {
