@@ -374,7 +374,7 @@ fn asked(step: &Step) -> usize {
 #[test]
 fn every_length_and_every_place_of_a_nul() {
     for length in 0..4096 {
-        for fill in [b'x', 0, b' ', b'=', 0xff] {
+        for fill in [b'x', 0] {
             let response = vec![fill; length];
             for (_, mechanism) in NAMES {
                 let (mut exchange, step) = begin(mechanism, Some(&response));
