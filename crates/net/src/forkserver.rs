@@ -9,20 +9,26 @@
 //! A message has words with a NUL after each: first those of an announcement, then the environment. The copy writes the
 //! announcement on descriptor 2 when it is ready, with its process id between each two of its words.
 //!
+//! A connection may come with the three descriptors of UCSPI-TLS behind it; the copy tells itself their numbers.
+//!
 //! The answer has four bytes, low end first: a process id, or an error of the kernel as a negative number.
 //!
 //! Source  docs/decisions/0011-fork-server.md
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use base::{Bytes, Call};
 use sys::handover::{self, Patience};
 
+use crate::starttls;
+
 /// Names the program that is to be a fork server: the zeroth argument that it gets.
 pub const VARIABLE: &str = "TCPFORKSERVER";
 /// What a fork server says first.
-pub const HELLO: &[u8] = b"fork server 1";
+pub const HELLO: &[u8] = b"fork server 2";
+/// Descriptors of a connection at most: itself, and those of UCSPI-TLS.
+const DESCRIPTORS: usize = 4;
 /// Bytes of a message at most: a kernel lets that much through in one piece with its usual settings.
 pub const MESSAGE_LIMIT: usize = 64 * 1024;
 /// Bytes of room for a message: so large that it has pages of its own, and a copy's own memory stays close together.
@@ -74,17 +80,21 @@ pub fn role(call: &Call, prepare: impl FnOnce()) -> Role {
 fn copies(server: OwnedFd) -> Role {
     let mut buffer = vec![0; BUFFER];
     loop {
-        let (count, connection) = match handover::receive(&server, &mut buffer, Patience::Wait) {
+        let received =
+            handover::receive_several::<DESCRIPTORS>(&server, &mut buffer, Patience::Wait);
+        let (count, descriptors) = match received {
             Ok((0, _)) => return Role::Leave,
-            Ok((count, Some(connection))) => (count, connection),
+            Ok((count, descriptors)) if matches!(descriptors.len(), 1 | DESCRIPTORS) => {
+                (count, descriptors)
+            }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Ok((_, None)) | Err(_) => return Role::Leave,
+            Ok(_) | Err(_) => return Role::Leave,
         };
         let answer = match sys::process::fork_sibling() {
             Ok(None) => {
                 drop(server);
                 buffer.truncate(count);
-                return match become_fresh(buffer, &connection) {
+                return match become_fresh(buffer, descriptors) {
                     Ok(()) => Role::Serve,
                     Err(_) => Role::Leave,
                 };
@@ -92,7 +102,7 @@ fn copies(server: OwnedFd) -> Role {
             Ok(Some(pid)) => i32::try_from(pid).unwrap_or(-1),
             Err(e) => -e.raw_os_error().unwrap_or(1),
         };
-        drop(connection);
+        drop(descriptors);
         // The next copy must not find this client's words.
         if let Some(used) = buffer.get_mut(..count) {
             used.fill(0);
@@ -104,10 +114,18 @@ fn copies(server: OwnedFd) -> Role {
 }
 
 /// Makes a copy what a process would be that was started for this connection.
-fn become_fresh(mut message: Bytes, connection: &OwnedFd) -> io::Result<()> {
+fn become_fresh(mut message: Bytes, descriptors: Vec<OwnedFd>) -> io::Result<()> {
     let length = announcement_length(&message).ok_or(io::ErrorKind::InvalidData)?;
-    let environment = message.split_off(length);
-    handover::put_as_standard(connection)?;
+    let mut environment = message.split_off(length);
+    let mut descriptors = descriptors.into_iter();
+    let connection = descriptors.next().ok_or(io::ErrorKind::InvalidData)?;
+    handover::put_as_standard(&connection)?;
+    drop(connection);
+    for (name, descriptor) in starttls::DESCRIPTORS.iter().zip(descriptors) {
+        let number = sys::fd::adopt(descriptor)?;
+        environment.extend_from_slice(name);
+        environment.extend_from_slice(format!("={number}\0").as_bytes());
+    }
     sys::process::set_environment(environment)?;
     if length > ANNOUNCEMENT {
         let text = announced(&message, std::process::id());
@@ -139,7 +157,11 @@ pub fn message<'a>(
         message.extend_from_slice(word);
         message.push(0);
     }
-    for (name, value) in environment {
+    // The copy has numbers of its own for descriptors.
+    let told = environment
+        .into_iter()
+        .filter(|(name, _)| !starttls::DESCRIPTORS.contains(name));
+    for (name, value) in told {
         message.extend_from_slice(name);
         message.push(b'=');
         message.extend_from_slice(value);
@@ -148,7 +170,7 @@ pub fn message<'a>(
     (message.len() <= MESSAGE_LIMIT).then_some(message)
 }
 
-/// Gives a fork server one connection. Returns the process id of the copy that serves it.
+/// Gives a fork server one connection: its descriptor, and those of UCSPI-TLS, if there are any. Returns the process id of the copy that serves it.
 ///
 /// Waits   at most `wait`.
 ///
@@ -157,10 +179,10 @@ pub fn message<'a>(
 pub fn hand(
     to: &OwnedFd,
     message: &[u8],
-    connection: BorrowedFd<'_>,
+    descriptors: &[BorrowedFd<'_>],
     wait: std::time::Duration,
 ) -> Result<u32, Refused> {
-    handover::send(to, message, Some(connection.as_fd())).map_err(Refused::Untouched)?;
+    handover::send_several(to, message, descriptors).map_err(Refused::Untouched)?;
     if !sys::poll::readable(to, wait).map_err(Refused::Lost)? {
         return Err(Refused::Lost(io::ErrorKind::TimedOut.into()));
     }

@@ -17,6 +17,9 @@ use base::{Bytes, env};
 /// The variables of the convention. A program takes them away from what it starts.
 pub const VARIABLES: [&[u8]; 4] = [b"UCSPITLS", b"SSLCTLFD", b"SSLREADFD", b"SSLWRITEFD"];
 
+/// Those of them that name descriptors, in the order in which a fork server gets these.
+pub const DESCRIPTORS: [&[u8]; 3] = [b"SSLCTLFD", b"SSLREADFD", b"SSLWRITEFD"];
+
 /// How long a handshake may take, when the caller knows nothing better. The server gives up before.
 pub const HANDSHAKE_TIME: Duration = Duration::from_mins(1);
 

@@ -205,6 +205,23 @@ pub fn replace(number: RawFd, with: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes an open descriptor one that this process looks upon as given by its caller: programs that it starts would get
+/// it, `was_open` knows it, and it can be taken once. Returns its number.
+///
+/// # Errors
+/// `EBADF`: its number is too large for that; it is closed.
+pub fn adopt(fd: OwnedFd) -> io::Result<RawFd> {
+    let number = fd.as_raw_fd();
+    if !(3..64).contains(&number) {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    close_on_exec(&fd, false)?;
+    let number = fd.into_raw_fd();
+    OPEN_AT_START.fetch_or(1 << number, Ordering::SeqCst);
+    TAKEN.fetch_and(!(1 << number), Ordering::SeqCst);
+    Ok(number)
+}
+
 /// Borrows any descriptor holder for the length of a call.
 pub(crate) fn borrow<T: AsRawFd>(fd: &T) -> BorrowedFd<'_> {
     // SAFETY: the number belongs to `fd`, which stays borrowed as long as the result.

@@ -25,7 +25,13 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// `WouldBlock`: the other side has to read first. `BrokenPipe`, `ConnectionReset`: it is gone.
 pub fn send(to: &impl AsRawFd, message: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    send_with(to, message, fd, flags)
+    send_with(to, message, fd.as_slice(), flags)
+}
+
+/// As `send`, with copies of several descriptors.
+pub fn send_several(to: &impl AsRawFd, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    send_with(to, message, fds, flags)
 }
 
 /// As `send`, but waits for room.
@@ -35,7 +41,7 @@ pub fn send_waiting(
     fd: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
     loop {
-        match send_with(to, message, fd, MsgFlags::MSG_NOSIGNAL) {
+        match send_with(to, message, fd.as_slice(), MsgFlags::MSG_NOSIGNAL) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             done => return done,
         }
@@ -45,10 +51,10 @@ pub fn send_waiting(
 fn send_with(
     to: &impl AsRawFd,
     message: &[u8],
-    fd: Option<BorrowedFd<'_>>,
+    fds: &[BorrowedFd<'_>],
     flags: MsgFlags,
 ) -> io::Result<()> {
-    let numbers: Vec<RawFd> = fd.iter().map(AsRawFd::as_raw_fd).collect();
+    let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&numbers)];
     let control = if numbers.is_empty() {
         &[]
@@ -90,8 +96,18 @@ pub fn receive(
     buffer: &mut [u8],
     patience: Patience,
 ) -> io::Result<(usize, Option<OwnedFd>)> {
-    // Room for two, so that a second one is seen and closed.
-    let mut space = nix::cmsg_space!([RawFd; 2]);
+    let (count, mut fds) = receive_several::<1>(from, buffer, patience)?;
+    Ok((count, fds.pop()))
+}
+
+/// As `receive`, with at most `N` descriptors, in their order; more than 4 are never taken.
+pub fn receive_several<const N: usize>(
+    from: &impl AsRawFd,
+    buffer: &mut [u8],
+    patience: Patience,
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    // Room for one more than may come, so that it is seen and closed.
+    let mut space = nix::cmsg_space!([RawFd; 5]);
     let mut flags = MsgFlags::MSG_CMSG_CLOEXEC;
     if patience == Patience::Now {
         flags |= MsgFlags::MSG_DONTWAIT;
@@ -115,10 +131,10 @@ pub fn receive(
     let cut = message
         .flags
         .intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
-    if cut || fds.len() > 1 {
+    if cut || fds.len() > N {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    Ok((message.bytes, fds.pop()))
+    Ok((message.bytes, fds))
 }
 
 /// Whether descriptor `fd` is an end of a `pair` that our parent has made, for us and nobody else.

@@ -199,7 +199,8 @@ impl<'a> Start<'a> {
 
     /// The same for a fork server; `None`: it is too much for one.
     pub(super) fn message(&self, environment: &[(Bytes, Bytes)]) -> Option<Bytes> {
-        if !self.visitor.more.is_empty() {
+        // Others than those of UCSPI-TLS have numbers that a copy cannot promise.
+        if !matches!(self.visitor.more.len(), 0 | 3) {
             return None;
         }
         let environment = ucspi::merged(environment, &self.changes);

@@ -13,6 +13,7 @@ use sys::handover::{self, Patience};
 use sys::signal::Signal;
 use sys::spawn::Spawn;
 
+use super::child::Visitor;
 use super::log::warn;
 use super::settings::Settings;
 
@@ -136,11 +137,13 @@ impl Copies {
         &mut self,
         settings: &Settings,
         message: &[u8],
-        connection: &OwnedFd,
+        visitor: &Visitor,
     ) -> Option<io::Result<u32>> {
         let program = self.serving.as_mut()?;
         program.connections = program.connections.saturating_add(1);
-        match forkserver::hand(&program.socket, message, connection.as_fd(), COPY_TIME) {
+        let more = visitor.more.iter().map(|(_, fd)| fd.as_fd());
+        let descriptors: Vec<_> = [visitor.socket.as_fd()].into_iter().chain(more).collect();
+        match forkserver::hand(&program.socket, message, &descriptors, COPY_TIME) {
             Ok(pid) => Some(Ok(pid)),
             Err(Refused::Copy(e)) => Some(Err(e)),
             Err(Refused::Untouched(e)) => {

@@ -406,7 +406,7 @@ impl<'a, F: Front> Server<'a, F> {
             return None;
         }
         let message = start.message(environment)?;
-        self.copies.hand(settings, &message, &visitor.socket)
+        self.copies.hand(settings, &message, visitor)
     }
 
     /// Makes a process that finds out who it is. SIGTERM waits meanwhile, so that a child never takes one for the

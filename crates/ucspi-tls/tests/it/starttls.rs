@@ -1,8 +1,8 @@
 //! TLS when the program asks for it.
 
-use kit::Scratch;
+use kit::{Scratch, program};
 
-use crate::server::{Server, run, scratch};
+use crate::server::{Server, children, run, scratch};
 
 /// A server of one command and one line, in the shell that can use descriptors by number. `$1` is what it says to
 /// begin, `$2` whether it waits for an answer.
@@ -98,4 +98,48 @@ fn a_word_that_is_none_is_no_tls() {
     let got = server.talk(&STARTTLS, "line\n");
     assert!(!got.contains("secret"), "{got}");
     server.logged("the program asked for something else");
+}
+
+#[test]
+fn a_fork_server_copies_itself_for_tls_too() {
+    if !program("qmail-smtpd").exists() {
+        eprintln!("SKIPPED (build the workspace first): a_fork_server_copies_itself_for_tls_too");
+        return;
+    }
+    let scratch = scratch("copies");
+    scratch.write("control/me", "mail.test\n");
+    scratch.write("control/rcpthosts", "mail.test\n");
+    let smtpd = program("qmail-smtpd");
+    for options in [&["-n", "--fork-server"][..], &["--fork-server"]] {
+        let delayed = options[0] == "-n";
+        let run = run().env("QMAILHOME", scratch.path().to_str().unwrap());
+        let server = Server::start_as(&scratch, run, options, &[smtpd.to_str().unwrap()]);
+        for turn in 0..3 {
+            let mut words = vec!["-tls1_3"];
+            if delayed {
+                words.extend(STARTTLS);
+            }
+            let got = server.talk(&words, "EHLO x\r\nQUIT\r\n");
+            assert!(got.contains("221 "), "{got}");
+            let inside = got.contains("250-STARTTLS") || got.contains("250 STARTTLS");
+            assert!(!inside, "{got}");
+            let plain = server.python(
+                "
+s = plain()
+s.sendall(b'EHLO x\\r\\nQUIT\\r\\n')
+s.shutdown(socket.SHUT_WR)
+print(b'STARTTLS' in rest(s))
+",
+            );
+            assert_eq!(plain, if delayed { "True\n" } else { "False\n" }, "{turn}");
+        }
+        assert!(!server.log().contains("no fork server"), "{}", server.log());
+        let listener = server.daemon.pid();
+        let copies = children(listener).into_iter().any(|(pid, _)| {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            name.starts_with("qmail-smtpd")
+        });
+        assert!(copies, "one waits to copy itself");
+        server.logged("tls=TLSv1.3");
+    }
 }
