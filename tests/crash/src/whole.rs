@@ -30,7 +30,7 @@ pub const SHORT: Size = Size {
 
 /// All of it.
 pub const LONG: Size = Size {
-    rounds: 5,
+    rounds: 6,
     states: 400,
     reference_states: 300,
     strides: [1, 7, 1],
