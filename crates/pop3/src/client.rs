@@ -1,6 +1,7 @@
 //! The conversation as bytes: command lines in, replies out. Replies go out when input would make us wait.
 
 use std::io::{self, Read, Write};
+use std::mem;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
@@ -98,6 +99,8 @@ pub enum Line {
     TooLong,
     /// a line so long that nobody waits for its end
     Flood,
+    /// no line: a stranger's first byte begins no text, as that of a TLS handshake does, and an end may never come
+    Alien,
 }
 
 /// A buffered link.
@@ -109,6 +112,8 @@ pub struct Client<L> {
     end: usize,
     output: Bytes,
     drain: usize,
+    /// a stranger is to say his first word
+    is_strange: bool,
 }
 
 impl<L: Link> Client<L> {
@@ -122,7 +127,13 @@ impl<L: Link> Client<L> {
             start: 0,
             end: 0,
             output: Bytes::new(),
+            is_strange: false,
         }
+    }
+
+    /// The next byte is the first of a stranger: it may be that of another protocol.
+    pub fn beware(&mut self) {
+        self.is_strange = true;
     }
 
     /// Gives the link back; what was read ahead and what was not sent yet is lost.
@@ -192,6 +203,11 @@ impl<L: Link> Client<L> {
                 }
             }
             let available = self.input.get(self.start..self.end).unwrap_or_default();
+            if mem::take(&mut self.is_strange)
+                && available.first().is_some_and(|&b| begins_no_text(b))
+            {
+                return Ok(Line::Alien);
+            }
             let at = find_byte(available, b'\n');
             let part = available.get(..at.unwrap_or(available.len()));
             let part = part.unwrap_or_default();
@@ -214,6 +230,11 @@ impl<L: Link> Client<L> {
             }
         }
     }
+}
+
+/// Whether no command of a client begins with this byte.
+fn begins_no_text(byte: u8) -> bool {
+    byte < b' ' && !matches!(byte, b'\r' | b'\n' | b'\t' | 0)
 }
 
 /// A command line, cut as the original cuts it: at the first blank, and behind the blanks that follow.

@@ -24,6 +24,7 @@ const ALIEN_VERBS: [&[u8]; 12] = [
     b"pri", b"ehlo", b"helo",
 ];
 
+const ALIEN: &str = "this is POP3";
 const SYNTAX: &str = "syntax error";
 const FIRST: &str = "authorization first";
 const TLS_FIRST: &str = "STLS first";
@@ -111,6 +112,7 @@ impl<L: Link, B: Back> Front<'_, L, B> {
         if greet {
             self.client
                 .put(&[b"+OK ", self.rules.stamp.as_slice(), b"\r\n"].concat())?;
+            self.client.beware();
         }
         let mut line = Bytes::new();
         for _ in 0..COMMANDS_LIMIT {
@@ -119,6 +121,10 @@ impl<L: Link, B: Back> Front<'_, L, B> {
                 Line::TooLong => self.no("line too long")?,
                 Line::Flood => {
                     self.client.err("line too long")?;
+                    Some(Wish::Leave)
+                }
+                Line::Alien => {
+                    self.client.err(ALIEN)?;
                     Some(Wish::Leave)
                 }
             };
@@ -157,7 +163,7 @@ impl<L: Link, B: Back> Front<'_, L, B> {
             b"capa" => return self.capa(),
             b"stls" if self.rules.offered || self.rules.tls => return self.stls(argument),
             _ if self.is_alien(&verb) => {
-                self.client.err("this is POP3")?;
+                self.client.err(ALIEN)?;
                 return Ok(Some(Wish::Leave));
             }
             _ => {}
@@ -176,10 +182,9 @@ impl<L: Link, B: Back> Front<'_, L, B> {
         }
     }
 
-    /// Whether this is another protocol: its first word, or a first byte that begins no text, as a TLS handshake does.
+    /// Whether this is the first word of another protocol.
     fn is_alien(&self, verb: &[u8]) -> bool {
-        let control = |b: &u8| *b < b' ' && !matches!(b, b'\r' | b'\t' | 0);
-        !self.speaks && (ALIEN_VERBS.contains(&verb) || verb.first().is_some_and(control))
+        !self.speaks && (ALIEN_VERBS.contains(&verb) || verb.starts_with(b"ssh-"))
     }
 
     fn capa(&mut self) -> Result<Option<Wish>, Gone> {
@@ -339,7 +344,7 @@ impl<L: Link, B: Back> Front<'_, L, B> {
         match self.client.line(&mut line)? {
             Line::Whole => Ok(encoding::response(&line)),
             Line::TooLong => Ok(Response::Malformed),
-            Line::Flood => Err(Gone),
+            Line::Flood | Line::Alien => Err(Gone),
         }
     }
 }

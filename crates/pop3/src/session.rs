@@ -76,7 +76,7 @@ impl<L: Link> Session<'_, L> {
             match self.client.line(&mut line)? {
                 Line::Whole => self.obey(&line)?,
                 Line::TooLong => self.client.err("line too long")?,
-                Line::Flood => {
+                Line::Flood | Line::Alien => {
                     self.client.err("line too long")?;
                     return Err(End::Gone);
                 }

@@ -231,7 +231,7 @@ fn other_protocols_are_sent_away_at_once() {
         "GET / HTTP/1.1",
         "POST /x HTTP/1.0",
         "EHLO x",
-        "\u{16}\u{3}\u{1}\u{2}",
+        "SSH-2.0-OpenSSH_9.2",
         "\u{80}\u{9e}",
         "CONNECT a:25 HTTP/1.1",
     ] {
@@ -247,6 +247,13 @@ fn other_protocols_are_sent_away_at_once() {
             (Wish::Leave, "user joe\r\npass x\r\n")
         );
     }
+    // A handshake of TLS has no line end that one could wait for.
+    let (said, wish, rest) = play(&rules(&[]), "\u{16}\u{3}\u{1}");
+    assert_eq!(
+        (&said[..], wish),
+        (&["-ERR this is POP3".to_owned()][..], Wish::Leave)
+    );
+    assert_eq!(rest, "\u{3}\u{1}\r\n");
     let (said, ..) = play(&rules(&[]), "noop|get 1|quit");
     assert_eq!(said, ["+OK ", "-ERR authorization first", "+OK "]);
 }
