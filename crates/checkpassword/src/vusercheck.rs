@@ -2,8 +2,9 @@
 
 use auth::accept::{Backend, Entry, Identity, check, enter};
 use auth::scheme::Bare;
-use base::{Call, Die};
+use base::{Bytes, Call, Die};
 
+use crate::quota::Quota;
 use crate::{place, vtable};
 
 struct Virtual;
@@ -37,6 +38,7 @@ impl Backend for Virtual {
             if record.dir != b"." {
                 identity.home = [user.home.as_slice(), b"/", &record.dir].concat();
             }
+            identity.environment = for_dovecot(&record.quota);
             Entry {
                 secrets: record.secrets,
                 bare: Bare::Crypt,
@@ -44,6 +46,22 @@ impl Backend for Virtual {
             }
         }))
     }
+}
+
+/// The quota as Dovecot's checkpassword-reply hands it on: the variables that EXTRA names. Nothing else reads them.
+fn for_dovecot(quota: &[u8]) -> Vec<(Bytes, Bytes)> {
+    let quota = Quota::parse(quota).unwrap_or_default();
+    if quota.is_none() {
+        return Vec::new();
+    }
+    let part = |name, limit| match limit {
+        0 => String::new(),
+        limit => format!(":{name}={limit}"),
+    };
+    let (bytes, messages) = (part("bytes", quota.bytes), part("messages", quota.messages));
+    let rule = ["*", &bytes, &messages].concat();
+    let name = b"userdb_quota_rule".to_vec();
+    vec![(b"EXTRA".to_vec(), name.clone()), (name, rule.into_bytes())]
 }
 
 /// The program: see vusercheck(8).

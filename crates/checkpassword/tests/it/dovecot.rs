@@ -151,6 +151,50 @@ fn virtual_users_read_their_mail_by_imap() {
     }
 }
 
+/// A program of the name that Dovecot's has, which tells what it was told.
+fn reply(home: &Home) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let text = "#!/bin/sh\necho $USER:$HOME:$AUTHORIZED:$EXTRA:$userdb_quota_rule\n";
+    let path = home.write("checkpassword-reply", text);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn dovecot_may_ask_where_a_mailbox_is() {
+    if !kit::is_root("dovecot's look-ups") {
+        return;
+    }
+    let home = home("dovecot-lookup");
+    for args in [&["add", "ann"][..], &["add", "-q", "10MB", "bob"]] {
+        let out = manage(&home, "vuser", "dir", args, "tanstaaf");
+        assert_eq!(out.code(), 0, "{}", out.err_text());
+    }
+    let reply = reply(&home);
+    let ask = |name: &str, word: &str, program: &[&str], id: u32| {
+        let run = home
+            .run("vusercheck")
+            .args(program)
+            .env("AUTHORIZED", word)
+            .input(3, format!("{name}\0\0\0").as_bytes());
+        let run = if id == 0 { run } else { run.ids(id, id) };
+        let out = run.output();
+        (out.code(), out.out_text())
+    };
+    let place = home.join("dir/ann").display().to_string();
+    let found = (0, format!("ann@virtual.test:{place}:2::\n"));
+    assert_eq!(ask("ann@virtual.test", "1", &[&reply], 0), found);
+    let (code, text) = ask("bob@virtual.test", "1", &[&reply], 0);
+    let quota = ":2:userdb_quota_rule:*:bytes=10485760\n";
+    assert!(code == 0 && text.ends_with(quota), "{text}");
+    let refused = (1, String::new());
+    assert_eq!(ask("eve@virtual.test", "1", &[&reply], 0), refused);
+    // Left over in the environment of another service, with another word, or from somebody else, it opens nothing.
+    assert_eq!(ask("ann@virtual.test", "1", &TELLS, 0), refused);
+    assert_eq!(ask("ann@virtual.test", "2", &[&reply], 0), refused);
+    assert_eq!(ask("ann@virtual.test", "1", &[&reply], owner()), refused);
+}
+
 fn log(home: &Home) -> String {
     String::from_utf8_lossy(&std::fs::read(home.join("log")).unwrap_or_default()).into_owned()
 }
