@@ -2,7 +2,7 @@
 """A DNS server for scenarios: dns.py ADDRESS ZONEFILE.
 
 It listens on port 53 (programs in C know no other). A line of the zone is
-`NAME TYPE DATA`: A, AAAA, PTR, TXT (one string; \\xNN for odd bytes), FAIL, SILENT. Names that
+`NAME TYPE DATA`: A, AAAA, PTR, MX (preference and host), TXT (one string; \\xNN for odd bytes), FAIL, SILENT. Names that
 are not there do not exist. Every name asked for is appended to ZONEFILE.asked.
 """
 
@@ -10,11 +10,15 @@ import socket
 import struct
 import sys
 
-TYPES = {"A": 1, "PTR": 12, "TXT": 16, "AAAA": 28}
+TYPES = {"A": 1, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28}
 
 
 def strings(data):
     return b"".join(bytes([len(data[i:i + 255])]) + data[i:i + 255] for i in range(0, len(data), 255))
+
+
+def wire(name):
+    return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
 
 
 def read_zone(name):
@@ -27,7 +31,10 @@ def read_zone(name):
             elif kind == "AAAA":
                 data = socket.inet_pton(socket.AF_INET6, data)
             elif kind == "PTR":
-                data = b"".join(bytes([len(label)]) + label.encode() for label in data.split(".")) + b"\0"
+                data = wire(data)
+            elif kind == "MX":
+                preference, host = data.split()
+                data = struct.pack(">H", int(preference)) + wire(host)
             elif kind == "TXT":
                 data = strings(data.encode().decode("unicode_escape").encode("latin-1"))
             zone.setdefault(owner, []).append((kind, data))
