@@ -6,7 +6,7 @@
 //! Reads      certificates, keys, rules.cdb, /etc/passwd; what tcpserver reads
 //! Writes     the log on descriptor 2; tlscert: privkey.pem, fullchain.pem
 //! May use    base net sys tls ucspi-tcp
-//! Source     sslserver(1) sslclient(1); docs/decisions/0020-tls-processes.md
+//! Source     sslserver(1) sslclient(1); docs/decisions/0021-tls-processes.md
 //!
 //! Exit codes: 0; 100 misuse, or a client that was denied; 111 trouble that may pass.
 

@@ -5,7 +5,7 @@
 //! the clients; they can open nothing and run nothing. The listener takes connections as tcpserver does and starts the
 //! programs; it never sees a key, and only the keeper and the workers ever see a byte of TLS.
 //!
-//! Source  docs/decisions/0020-tls-processes.md
+//! Source  docs/decisions/0021-tls-processes.md
 
 mod files;
 mod front;
