@@ -12,8 +12,8 @@ mod tests;
 
 use std::io::{self, ErrorKind};
 
-use base::Bytes;
 use base::bytes::{number, rsplit_once, split_once, trim_end};
+use base::{Bytes, Die};
 use control::Table;
 use recipient::{User, users::Users};
 
@@ -23,28 +23,71 @@ use crate::files;
 const LIMIT: u64 = 256 << 20;
 
 /// Words of the gid field.
-pub(crate) mod flag {
-    pub(crate) const NO_POP: u64 = 0x02;
-    pub(crate) const NO_WEBMAIL: u64 = 0x04;
-    pub(crate) const NO_IMAP: u64 = 0x08;
-    pub(crate) const BOUNCE: u64 = 0x10;
-    pub(crate) const NO_RELAY: u64 = 0x20;
-    pub(crate) const NO_SMTP: u64 = 0x800;
-    pub(crate) const OVERRIDE: u64 = 0x2000;
+pub mod flag {
+    /// no POP
+    pub const NO_POP: u64 = 0x02;
+    /// no POP or IMAP from this machine
+    pub const NO_WEBMAIL: u64 = 0x04;
+    /// no IMAP
+    pub const NO_IMAP: u64 = 0x08;
+    /// mail to him bounces
+    pub const BOUNCE: u64 = 0x10;
+    /// no POP before SMTP
+    pub const NO_RELAY: u64 = 0x20;
+    /// no SMTP AUTH
+    pub const NO_SMTP: u64 = 0x800;
+    /// the limits of the domain are not his
+    pub const OVERRIDE: u64 = 0x2000;
 }
 
 /// A user, as his line in vpasswd has it. Fields that are missing are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// a crypt, maybe with a scheme in braces
-    pub(crate) password: Bytes,
+    pub password: Bytes,
     /// not a group: words of `flag`
-    pub(crate) flags: u64,
+    pub flags: u64,
     /// where Maildir is
-    pub(crate) dir: Bytes,
-    pub(crate) quota: Bytes,
+    pub dir: Bytes,
+    /// in the form of Maildir++
+    pub quota: Bytes,
     /// the password itself, if it is kept
-    pub(crate) clear: Bytes,
+    pub clear: Bytes,
+}
+
+/// What is told of a user.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// `None`: there is no such user
+    pub entry: Option<Entry>,
+    /// a stored password like those of others: of the postmaster, whom every domain has
+    pub model: Option<Bytes>,
+    /// what his domain forbids, words of `flag`
+    pub limits: u64,
+}
+
+/// Where vpopmail keeps its users.
+pub trait Accounts {
+    /// A user of a domain. Runs as the owner of the domain. `home` is vpopmail's.
+    ///
+    /// # Errors
+    /// The end of the program: temporary, exit 111.
+    fn find(&self, home: &[u8], domain: &User, user: &[u8]) -> Result<Told, Die>;
+}
+
+/// In vpasswd.cdb.
+pub(crate) struct Files;
+
+impl Accounts for Files {
+    fn find(&self, home: &[u8], domain: &User, user: &[u8]) -> Result<Told, Die> {
+        let unable = |e| Die::unable([b"read vpasswd in ", domain.home.as_slice()].concat(), &e);
+        let model = find(&domain.home, b"postmaster").ok().flatten();
+        Ok(Told {
+            entry: find(&domain.home, user).map_err(unable)?,
+            model: model.map(|postmaster| postmaster.password),
+            limits: limits(&domain.home, home),
+        })
+    }
 }
 
 impl Entry {
@@ -143,7 +186,7 @@ pub(crate) fn find(dir: &[u8], user: &[u8]) -> io::Result<Option<Entry>> {
 }
 
 /// What the limits of a domain forbid: of the domain, or else of the host.
-pub(crate) fn limits(dir: &[u8], home: &[u8]) -> u64 {
+pub fn limits(dir: &[u8], home: &[u8]) -> u64 {
     let own = [dir, b"/.qmailadmin-limits"].concat();
     let common = [home, b"/etc/vlimits.default"].concat();
     let text = files::whole(&own, 1 << 20).or_else(|_| files::whole(&common, 1 << 20));

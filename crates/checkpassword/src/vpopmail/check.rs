@@ -11,7 +11,7 @@ use base::{Bytes, Call, Die};
 use sys::ids::Ids;
 
 use super::syslog::Log;
-use super::{Entry, domain, find, flag, home, is_name, limits, opensmtp, split};
+use super::{Accounts, Entry, Files, Told, domain, flag, home, is_name, opensmtp, split};
 use crate::store::make_maildir;
 
 /// Letters of a traditional crypt.
@@ -115,6 +115,11 @@ impl Attempt {
 
 /// The program: see vchkpw(8).
 pub fn vchkpw(call: &Call) -> Result<(), Die> {
+    vchkpw_with(call, &Files)
+}
+
+/// The same with users that are kept elsewhere.
+pub fn vchkpw_with(call: &Call, users: &impl Accounts) -> Result<(), Die> {
     let claim = match claim::read() {
         Ok(claim) => claim,
         Err(NoClaim::Malformed) => return Err(Die::silent(code::NO_PASSWORD)),
@@ -166,12 +171,11 @@ pub fn vchkpw(call: &Call) -> Result<(), Die> {
 
     drop_to(&place)?;
 
-    let entry = find(&place.home, &user);
-    let entry = entry
-        .map_err(|e| Die::unable([b"read vpasswd in ", place.home.as_slice()].concat(), &e))?;
-    // Every domain has a postmaster: what his password takes, others take.
-    let model = find(&place.home, b"postmaster").ok().flatten();
-    let model = model.map(|postmaster| postmaster.password);
+    let Told {
+        entry,
+        model,
+        limits,
+    } = users.find(&home, &place, &user)?;
     let Some(entry) = entry else {
         is_right(claim.proof, &login, None, model.as_deref(), &seed)?;
         return Err(attempt.fail(code::WRONG, "vpopmail user not found", &who));
@@ -195,7 +199,7 @@ pub fn vchkpw(call: &Call) -> Result<(), Die> {
     if !is_right(claim.proof, &login, Some(&known), model.as_deref(), &seed)? {
         return Err(attempt.fail(code::WRONG, "password fail", &who));
     }
-    let flags = entry.flags_under(limits(&place.home, &home));
+    let flags = entry.flags_under(limits);
     if let Some(words) = attempt.service.denied(flags) {
         return Err(attempt.fail(code::DENIED, words, &who));
     }
