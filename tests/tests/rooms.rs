@@ -306,3 +306,88 @@ fn mains_are_three_lines() {
         assert!(code.len() <= 3, "{program}: {code:?}");
     }
 }
+
+/// The rooms of backends/, each with its programs.
+fn backends() -> Vec<(String, Vec<String>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(top().join("backends")).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.join("src/lib.rs").exists() {
+            continue;
+        }
+        let programs = fs::read_dir(path.join("src/bin")).into_iter().flatten();
+        let programs = programs.map(|p| p.unwrap().path());
+        let programs = programs.map(|p| p.file_stem().unwrap().to_str().unwrap().to_owned());
+        let room = path.file_name().unwrap().to_str().unwrap().to_owned();
+        found.push((room, programs.collect()));
+    }
+    found
+}
+
+#[test]
+fn the_heavy_crates_stay_in_backends() {
+    let named = |lock: &str, name: &str| lock.contains(&format!("\nname = \"{name}\"\n"));
+    let ours = read(top().join("Cargo.lock"));
+    let theirs = read(top().join("backends/Cargo.lock"));
+    for heavy in ["ldap3", "mysql", "postgres", "rusqlite", "tokio"] {
+        assert!(!named(&ours, heavy), "{heavy} is in Cargo.lock");
+        assert!(
+            named(&theirs, heavy),
+            "{heavy} is not in backends/Cargo.lock"
+        );
+    }
+    for never in [
+        "openssl-sys",
+        "native-tls",
+        "aws-lc-sys",
+        "aws-lc-rs",
+        "webpki-roots",
+    ] {
+        assert!(!named(&theirs, never), "{never} is in backends/Cargo.lock");
+    }
+}
+
+#[test]
+fn backends_keep_the_rules_of_rooms() {
+    let hier = read(top().join("package/hier"));
+    let rooms = backends();
+    assert!(rooms.len() >= 6, "{rooms:?}");
+    for (room, programs) in &rooms {
+        let place = top().join("backends").join(room);
+        let card = read(place.join("src/lib.rs"));
+        for word in [
+            "Programs", "Runs as", "Reads", "Writes", "May use", "Source",
+        ] {
+            assert!(card.contains(&format!("//! {word}")), "{room}: no {word}");
+        }
+        let manifest = read(place.join("Cargo.toml"));
+        let line = card.lines().find(|l| l.starts_with("//! May use"));
+        let mut allowed: Vec<&str> = line.unwrap().split_whitespace().skip(3).collect();
+        if allowed == ["nothing", "of", "ours"] {
+            allowed.clear();
+        }
+        let is_ours =
+            |d: &String| top().join("crates").join(d).exists() || rooms.iter().any(|(r, _)| r == d);
+        let mut used = dependencies(&manifest, "[dependencies]");
+        used.retain(is_ours);
+        used.sort();
+        assert_eq!(used, allowed, "{room}: manifest and room card differ");
+        for program in programs {
+            assert!(
+                top().join(format!("man/{program}.8")).exists(),
+                "{program}: no manual page"
+            );
+            let line = format!("o root   nofiles 04750 bin/{program}");
+            assert!(
+                hier.lines().any(|l| l == line),
+                "{program}: not in package/hier"
+            );
+        }
+        let mut files = Vec::new();
+        sources(&place.join("src"), &mut files);
+        for file in files {
+            let has = read(&file).contains("unsafe {");
+            assert!(!has || room == "libpam", "unsafe in {}", file.display());
+        }
+    }
+}
