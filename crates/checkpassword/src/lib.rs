@@ -31,7 +31,7 @@ pub use deliverquota::deliverquota;
 pub use poppasswd::cmd5checkpw;
 pub use system::checkpassword;
 pub use vpopmail::check::{vchkpw, vchkpw_with};
-pub use vpopmail::deliver::vdelivermail;
+pub use vpopmail::deliver::{vdelivermail, vdelivermail_with};
 pub use vpopmail::opensmtp::clearopensmtp;
 pub use vpopmail::{Accounts as VpopmailAccounts, Entry as VpopmailUser, Told, flag, limits};
 pub use vuser::vuser;

@@ -73,6 +73,16 @@ pub trait Accounts {
     /// # Errors
     /// The end of the program: temporary, exit 111.
     fn find(&self, home: &[u8], domain: &User, user: &[u8]) -> Result<Told, Die>;
+
+    /// Where mail for a name goes that is an alias: addresses. Names without any are users.
+    ///
+    /// # Errors
+    /// As `find`.
+    fn aliases(&self, home: &[u8], domain: &User, name: &[u8]) -> Result<Vec<Bytes>, Die> {
+        // Files keep them as .qmail-NAME, for qmail-local.
+        let _ = (home, domain, name);
+        Ok(Vec::new())
+    }
 }
 
 /// In vpasswd.cdb.

@@ -5,9 +5,10 @@ use std::io::{BufRead, BufReader, Seek};
 
 use base::die::{PERMANENT, TEMPORARY};
 use base::{Bytes, Call, Die};
+use recipient::User;
 use sys::spawn::Spawn;
 
-use super::{Entry, find, flag, home, is_name, message_file};
+use super::{Accounts, Entry, Files, flag, home, is_name, message_file};
 use crate::files;
 use crate::quota::Quota;
 use crate::store::{Stored, make_maildir, store, warn};
@@ -21,6 +22,11 @@ const WARN_AT: u64 = 90;
 
 /// The program: see vdelivermail(8).
 pub fn vdelivermail(call: &Call) -> Result<(), Die> {
+    vdelivermail_with(call, &Files)
+}
+
+/// The same with users that are kept elsewhere.
+pub fn vdelivermail_with(call: &Call, accounts: &impl Accounts) -> Result<(), Die> {
     let [_, action] = call.args.as_slice() else {
         return Err(Die::fatal(TEMPORARY, "usage: vdelivermail '' action"));
     };
@@ -49,13 +55,14 @@ pub fn vdelivermail(call: &Call) -> Result<(), Die> {
         host,
     };
 
-    let entry = find(&context.domain, &context.user);
-    match entry.map_err(|e| {
-        Die::unable(
-            [b"read vpasswd in ", context.domain.as_slice()].concat(),
-            &e,
-        )
-    })? {
+    let place = context.place()?;
+    let aliases = accounts.aliases(&context.vpopmail, &place, &context.user)?;
+    if !aliases.is_empty() {
+        let forward = Spawn::new("bin/forward").args(&aliases);
+        return Err(become_with(forward, &mut message));
+    }
+    let told = accounts.find(&context.vpopmail, &place, &context.user)?;
+    match told.entry {
         Some(entry) => context.to_account(&entry, &mut message),
         None => context.otherwise(action, &mut message),
     }
@@ -97,6 +104,20 @@ fn refuse_loop(message: &mut File) -> Result<(), Die> {
 }
 
 impl Context {
+    /// The domain by its real name: mail may come by another.
+    fn place(&self) -> Result<User, Die> {
+        let found = super::domain(&self.host).map_err(|e| Die::unable("read users/cdb", &e))?;
+        let name = found.map_or_else(|| self.host.clone(), |place| place.name);
+        Ok(User {
+            name,
+            uid: sys::ids::uid(),
+            gid: sys::ids::gid(),
+            home: self.domain.clone(),
+            dash: Bytes::new(),
+            ext: Bytes::new(),
+        })
+    }
+
     /// A text for a bounce, from its file or as given.
     fn bounce(&self, file: &str, text: &str) -> Die {
         let path = message_file(&self.domain, &self.vpopmail, file);
