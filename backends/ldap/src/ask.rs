@@ -3,7 +3,7 @@
 use aside::{Answer, Name, Row, Trouble};
 use ldap3::{LdapConn, LdapConnSettings, LdapError, Scope, SearchEntry};
 
-use crate::directory::{Check, Directory, Place, fill, for_filter, for_name};
+use crate::directory::{Directory, Place, fill, for_filter, for_name};
 
 /// Result codes (RFC 4511 4.1.9).
 mod code {
@@ -37,7 +37,7 @@ fn unable(what: &str) -> impl Fn(LdapError) -> Trouble + '_ {
     move |e| Trouble::unable(what, e)
 }
 
-/// What the directory knows of a name. With a password: if that is the right one.
+/// What the directory knows of a name. With a password: if that is the right one, by its own word.
 pub(crate) fn find(
     directory: &Directory,
     name: &Name,
@@ -56,13 +56,10 @@ pub(crate) fn find(
             (found.dn.clone(), Some(found))
         }
     };
-    if directory.check == Check::Bind {
-        let Some(password) = password.filter(|p| !p.is_empty()) else {
-            return Ok(None);
-        };
-        if !is_right(directory, &mut connection, &dn, password)? {
-            return Ok(None);
-        }
+    if let Some(password) = password
+        && (password.is_empty() || !is_right(directory, &mut connection, &dn, password)?)
+    {
+        return Ok(None);
     }
     let found = match found {
         Some(found) => Some(found),

@@ -2,6 +2,7 @@
 
 use aside::{Name, Row, Settings, Trouble, ask, identity};
 use auth::accept::{Backend, Entry, Identity, check};
+use auth::scheme::Bare;
 use base::{Bytes, Call, Die};
 use libpam::Verdict;
 use sys::ids::Ids;
@@ -13,18 +14,24 @@ const WORDS: [&str; 1] = ["service"];
 struct Pam;
 
 impl Backend for Pam {
-    /// PAM never tells what is stored, so there is nothing that a challenge or SCRAM could be held against.
-    fn find(&self, _: &[u8]) -> Result<Option<Entry>, Die> {
-        Ok(None)
+    /// PAM never tells what is stored, so there is nothing that SCRAM could be held against: only who somebody is.
+    fn find(&self, name: &[u8]) -> Result<Option<Entry>, Die> {
+        if is_odd(name) {
+            return Ok(None);
+        }
+        Ok(account(name)?.map(|identity| Entry {
+            secrets: Vec::new(),
+            bare: Bare::Crypt,
+            identity,
+        }))
     }
 
     fn judge(&self, name: &[u8], password: &[u8]) -> Result<Option<Option<Identity>>, Die> {
         let settings = Settings::read_if_there("pamcheck", "PAMCHECK", &WORDS)?;
         let service = settings.get("service").unwrap_or(SERVICE);
         let client = base::env("TCPREMOTEIP");
-        // Names that no account has; modules make odd things of odd bytes. PAM would ask for an empty password again.
-        let is_odd = name.starts_with(b"-") || name.iter().any(|b| b":/,".contains(b));
-        if is_odd || Name::parse(name).is_none() || password.is_empty() || password.contains(&0) {
+        // PAM would ask for an empty password again.
+        if is_odd(name) || password.is_empty() || password.contains(&0) {
             auth::scheme::nobody(None, password);
             return Ok(Some(None));
         }
@@ -49,6 +56,11 @@ impl Backend for Pam {
         };
         Ok(Some(Some(found)))
     }
+}
+
+/// Names that no account has: modules make odd things of odd bytes.
+fn is_odd(name: &[u8]) -> bool {
+    name.starts_with(b"-") || name.iter().any(|b| b":/,".contains(b)) || Name::parse(name).is_none()
 }
 
 /// The account of the system with that name.

@@ -49,6 +49,25 @@ pub(crate) fn row(
     query: &str,
     values: &[&str],
 ) -> Result<Result<Option<Row>, Error>, Trouble> {
+    let mut found = match rows(connection, query, values, 2)? {
+        Ok(found) => found,
+        Err(e) => return Ok(Err(e)),
+    };
+    let first = found.pop();
+    if found.is_empty() {
+        Ok(Ok(first))
+    } else {
+        Err(ambiguous())
+    }
+}
+
+/// At most `limit` rows.
+pub(crate) fn rows(
+    connection: &mut Conn,
+    query: &str,
+    values: &[&str],
+    limit: usize,
+) -> Result<Result<Vec<Row>, Error>, Trouble> {
     let values = values.iter().map(|v| Value::Bytes(v.as_bytes().to_vec()));
     let values: Vec<Value> = values.collect();
     let params = if values.is_empty() {
@@ -56,15 +75,21 @@ pub(crate) fn row(
     } else {
         Params::Positional(values)
     };
-    let mut rows = match connection.exec_iter(query, params) {
-        Ok(rows) => rows,
+    let found = match connection.exec_iter(query, params) {
+        Ok(found) => found,
         Err(e) => return Ok(Err(e)),
     };
-    let found = match rows.next() {
-        None => return Ok(Ok(None)),
-        Some(Err(e)) => return Ok(Err(e)),
-        Some(Ok(found)) => found,
-    };
+    let mut list = Vec::new();
+    for found in found.take(limit) {
+        match found {
+            Ok(found) => list.push(read(found)?),
+            Err(e) => return Ok(Err(e)),
+        }
+    }
+    Ok(Ok(list))
+}
+
+fn read(found: ::mysql::Row) -> Result<Row, Trouble> {
     let columns = found.columns();
     let mut row = Row::default();
     for (column, value) in columns.iter().zip(found.unwrap()) {
@@ -80,9 +105,5 @@ pub(crate) fn row(
             }
         }
     }
-    match rows.next() {
-        None => Ok(Ok(Some(row))),
-        Some(Err(e)) => Ok(Err(e)),
-        Some(Ok(_)) => Err(ambiguous()),
-    }
+    Ok(row)
 }

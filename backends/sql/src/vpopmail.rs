@@ -1,4 +1,4 @@
-//! vchkpw-mysql: vchkpw for a vpopmail that keeps its users in MySQL. Domains are in users/cdb as always; users are in
+//! vchkpw-mysql, vdelivermail-mysql: vchkpw and vdelivermail for a vpopmail that keeps its users in MySQL. Domains are in users/cdb as always; users are in
 //! the table `vpopmail`, or in one table for each domain where that one is missing.
 //!
 //! Source  vpopmail 5.6, as docs/compat/vpopmail.md and docs/compat/backends.md tell it
@@ -9,15 +9,19 @@ use ::mysql::Error;
 use aside::{Answer, Row, Trouble, ask};
 use base::bytes::number;
 use base::{Bytes, Call, Die};
-use checkpassword::{Told, VpopmailAccounts, VpopmailUser, flag, limits, vchkpw_with};
+use checkpassword::{
+    Told, VpopmailAccounts, VpopmailUser, flag, limits, vchkpw_with, vdelivermail_with,
+};
 
 use crate::database::{Database, Driver};
-use crate::mysql::{connect, row};
+use crate::mysql::{connect, row, rows};
 
 /// How long the database may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// The largest etc/vpopmail.mysql, bytes.
 const LIMIT: u64 = 64 * 1024;
+/// Lines of an alias, at most.
+const ALIASES: usize = 500;
 /// The error of MySQL for a table that is not there.
 const NO_TABLE: u16 = 1146;
 
@@ -64,6 +68,22 @@ impl VpopmailAccounts for Table {
             model: found.get("model").map(<[u8]>::to_vec),
             limits: forbidden | limits(&domain.home, home),
         })
+    }
+
+    fn aliases(
+        &self,
+        home: &[u8],
+        domain: &recipient::User,
+        name: &[u8],
+    ) -> Result<Vec<Bytes>, Die> {
+        let database = database(home)?;
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec());
+        let (Ok(name), Ok(domain)) = (text(name), text(&domain.name)) else {
+            return Ok(Vec::new());
+        };
+        let found = ask(TIMEOUT, None, || aliases(&database, &domain, &name))?;
+        let found = found.unwrap_or_default();
+        found.all("valias_line").map(address).collect()
     }
 }
 
@@ -132,6 +152,38 @@ fn look(database: &Database, domain: &str, user: &str) -> Result<Answer, Trouble
         Err(e) => return Err(unable(e)),
     }
     Ok(Some(told))
+}
+
+/// The lines of the table `valias`, which only some have.
+fn aliases(database: &Database, domain: &str, name: &str) -> Result<Answer, Trouble> {
+    let mut connection = connect(database)?;
+    let query = "SELECT valias_line FROM valias WHERE alias = ? AND domain = ?";
+    let found = match rows(&mut connection, query, &[name, domain], ALIASES + 1)? {
+        Ok(found) => found,
+        Err(e) if code(&e) == Some(NO_TABLE) => return Ok(None),
+        Err(e) => return Err(Trouble::unable("ask the database", e)),
+    };
+    if found.len() > ALIASES {
+        return Err(Trouble(b"the alias has too many lines".to_vec()));
+    }
+    let mut row = Row::default();
+    for line in found.iter().filter_map(|r| r.get("valias_line")) {
+        row.add("valias_line", line);
+    }
+    Ok(Some(row))
+}
+
+/// The address in a line; other lines, programs and paths, are not for us.
+fn address(line: &[u8]) -> Result<Bytes, Die> {
+    let address = line.strip_prefix(b"&").unwrap_or(line).trim_ascii();
+    let is_odd = |b: &u8| b.is_ascii_control() || *b == b' ';
+    let is_plain =
+        !address.starts_with(b"|") && !address.starts_with(b"/") && !address.starts_with(b"-");
+    if address.contains(&b'@') && is_plain && !address.iter().any(is_odd) {
+        return Ok(address.to_vec());
+    }
+    let text = "the alias has a line that is no address";
+    Err(Die::fatal(base::die::TEMPORARY, text))
 }
 
 fn code(error: &Error) -> Option<u16> {
@@ -213,6 +265,11 @@ pub fn vchkpw_mysql(call: &Call) -> Result<(), Die> {
     vchkpw_with(call, &Table)
 }
 
+/// The program: see vdelivermail-mysql(8).
+pub fn vdelivermail_mysql(call: &Call) -> Result<(), Die> {
+    vdelivermail_with(call, &Table)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,6 +299,22 @@ mod tests {
             b"h|70000|u|p|d",
         ] {
             assert!(parse(odd).is_none());
+        }
+    }
+
+    #[test]
+    fn lines_of_aliases_are_addresses() {
+        assert_eq!(address(b"&tim@a.test").unwrap(), b"tim@a.test");
+        assert_eq!(address(b"tim@a.test").unwrap(), b"tim@a.test");
+        for odd in [
+            &b""[..],
+            b"tim",
+            b"|/bin/mail tim@a.test",
+            b"/var/mail/tim@a.test/",
+            b"&-x@a.test",
+            b"a@b c@d",
+        ] {
+            assert_eq!(address(odd).unwrap_err().code, 111);
         }
     }
 
