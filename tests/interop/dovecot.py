@@ -178,6 +178,28 @@ def moved(blocks, before):
     hold("and back: qmail-pop3d has them still", {who: names(who, PASSWORDS[who]) for who in PASSWORDS} == ours)
 
 
+def other_checkers():
+    """The other programs of the family in the place of vusercheck."""
+    run("chpasswd", stdin="carol:of-the-system\n")
+    run("sh", "-c", "cd /home/carol && HOME=/home/carol apoppasswd", user="carol", stdin="of-her-own\n")
+    now = "vusercheck"
+    for checker, password in (("checkpassword", "of-the-system"), ("cmd5apoppw", "of-her-own")):
+        run("sed", "-i", f"s,/{now}$,/{checker},", "/etc/dovecot/local.conf")
+        now = checker
+        restart()
+        try:
+            client = imap("carol", password)
+            fine = client.select("INBOX")[0] == "OK"
+            client.logout()
+        except imaplib.IMAP4.error as e:
+            fine = e
+        hold(f"{checker} in its place: carol logs in", fine is True, f"{fine}\n{log()}")
+        code, said = run("doveadm", "user", "carol")
+        hold("and Dovecot finds her home without a password", code == 0 and "/home/carol" in said, said + log())
+    server.terminate()
+    server.wait(20)
+
+
 def main():
     if not shutil.which("dovecot"):
         skip("IMAP by Dovecot (not installed)")
@@ -191,3 +213,4 @@ def main():
     before = both_ways()
     by_lmtp(blocks)
     moved(blocks, before)
+    other_checkers()

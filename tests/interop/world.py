@@ -145,7 +145,6 @@ def make():
     run("config-fast", "mail.example.com")
     control("locals", "mail.example.com\nexample.com\n")
     control("rcpthosts", "mail.example.com\nexample.com\nnot-named.test\n")
-    control("checkerknows", "SCRAM-SHA-256\nSCRAM-SHA-1\n")
     write(HOME / "alias/.qmail-postmaster", "&carol@example.com\n")
     for user in ("carol", "dave"):
         code, said = run("vuser", "-d", f"/home/{user}", "add", "-a", ".", stdin=PASSWORDS[user] + "\n")

@@ -392,3 +392,43 @@ fn backends_keep_the_rules_of_rooms() {
         }
     }
 }
+
+/// Every file below `place` whose name ends so, as one text.
+fn gather(place: &Path, end: &str, text: &mut String) {
+    for entry in fs::read_dir(place).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            gather(&path, end, text);
+        } else if path.to_str().unwrap().ends_with(end) {
+            *text += &read(&path);
+        }
+    }
+}
+
+#[test]
+fn past_holes_have_the_tests_they_name() {
+    let mut text = String::new();
+    for place in ["crates", "tests"] {
+        gather(&top().join(place), ".rs", &mut text);
+    }
+    let mut scripts = String::new();
+    gather(&top().join("tests/interop"), ".py", &mut scripts);
+    let page = read(top().join("docs/past-holes.md"));
+    let rows: Vec<&str> = page
+        .lines()
+        .filter(|l| l.starts_with("| "))
+        .skip(1)
+        .collect();
+    for (n, row) in rows.iter().enumerate() {
+        assert!(row.starts_with(&format!("| {} |", n + 1)), "{row}");
+        let held = row.rsplit(" | ").next().unwrap();
+        let named: Vec<&str> = held.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty() || held.starts_with("none: "), "{row}");
+        for name in named {
+            let is_test = text.contains(&format!("#[test]\nfn {name}("))
+                || text.contains(&format!("#[test]\n    fn {name}("))
+                || scripts.contains(&format!("\ndef {name}("));
+            assert!(is_test, "row {}: there is no test {name}", n + 1);
+        }
+    }
+}
