@@ -12,7 +12,7 @@ use base::{Bytes, Die};
 use sys::ids::Ids;
 
 /// The words that every checker of this workspace knows.
-pub const COMMON: [&str; 6] = ["timeout", "runas", "home", "uid", "gid", "bare"];
+pub const COMMON: [&str; 7] = ["timeout", "runas", "home", "uid", "gid", "bare", "model"];
 /// The largest control file, bytes.
 const LIMIT: u64 = 64 * 1024;
 /// How long a server may take by default, seconds.

@@ -3,7 +3,7 @@
 use aside::{Name, Settings, ask, entry, identity};
 use auth::accept::{Backend, Entry, Identity, check};
 use auth::scheme;
-use base::{Call, Die};
+use base::{Bytes, Call, Die};
 
 use crate::directory::{Check, Directory, WORDS};
 
@@ -43,6 +43,11 @@ impl Backend for Ldap {
         let row = ask(settings.timeout()?, ids.as_ref(), job)?;
         let found = row.map(|row| identity(name, &row, &settings)).transpose()?;
         Ok(Some(found))
+    }
+
+    fn model(&self) -> Option<Bytes> {
+        let (settings, _) = settings().ok()?;
+        settings.get("model").map(<[u8]>::to_vec)
     }
 }
 

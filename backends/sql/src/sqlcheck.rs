@@ -32,6 +32,11 @@ impl Backend for Sql {
         let row = ask(settings.timeout()?, ids.as_ref(), job)?;
         row.map(|row| entry(name, &row, &settings)).transpose()
     }
+
+    fn model(&self) -> Option<Bytes> {
+        let settings = Settings::read("sqlcheck", "SQLCHECK", &WORDS).ok()?;
+        settings.get("model").map(<[u8]>::to_vec)
+    }
 }
 
 /// The same row with all stored passwords in `password`; a clear one is marked, whatever it looks like.
