@@ -172,6 +172,7 @@ def moved(blocks, before):
         hold(f"Dovecot's POP3 has the names of qmail-pop3d: {who}", sorted(theirs) == sorted(ours[who]), (ours[who], theirs))
     server.terminate()
     server.wait(20)
+    run("sed", "-i", "s/^protocols = imap lmtp pop3$/protocols = imap lmtp/", "/etc/dovecot/local.conf")
     for name in ("pop3", "pop3s"):
         run("svc", "-u", world.SERVICE / name)
     eventually(lambda: world.listens(995))

@@ -1,5 +1,5 @@
 """Mail under TLS to and from a Postfix, with verification on both sides; and its logins, by Dovecot's SCRAM."""
-import pathlib, re, shutil, socket
+import pathlib, re, shutil, socket, time
 
 import world
 from world import CA, HOME, PASSWORDS, PLACE, Host, certificate, control, eventually, flush, hold, inject, mails, run, service_log, skip, write
@@ -106,6 +106,8 @@ def from_us(host):
         hold(f"to Postfix, verify, {why}: deferred, and not sent", held and not got(f"not for {domain}"), service_log("qmail-send")[-800:])
     # The policy is what held them.
     control("tlspolicy", "")
+    # qmail-rspawn looks for changes once in a while.
+    time.sleep(1.5)
     flush()
     for domain in ("impostor.test", "rogue.test"):
         arrives(f"without that policy the message for {domain} goes", f"not for {domain}")
