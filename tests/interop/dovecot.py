@@ -65,6 +65,44 @@ def count(client, folder="INBOX"):
     return int(re.search(rb"MESSAGES (\d+)", said[0]).group(1)) if kind == "OK" else None
 
 
+def fetchers():
+    """Programs that take mail away by IMAP."""
+    put("to be fetched", "carol@example.com")
+    eventually(lambda: any("to be fetched" in m for m in mails("/home/carol/Maildir")))
+    place = PLACE / "imap-fetch"
+    run("mkdir", place)
+    run("maildirmake", place / "to")
+    write(place / "fetchmailrc", f"""poll {SERVER} protocol imap user carol password "{PASSWORDS['carol']}"
+  ssl sslcertck sslcertfile {CA} mda "cat >> {place}/got" no rewrite keep
+""", 0o600)
+    write(place / "getmailrc", f"""[retriever]
+type = SimpleIMAPSSLRetriever
+server = {SERVER}
+username = carol
+password = {PASSWORDS['carol']}
+ca_certs = {CA}
+[destination]
+type = Maildir
+path = {place}/to/
+[options]
+delete = false
+max_messages_per_session = 1
+""", 0o600)
+    run("chown", "-R", "dave:dave", place)
+    home = {"HOME": str(place), "FETCHMAILHOME": str(place)}
+    if shutil.which("fetchmail"):
+        code, said = run("fetchmail", "-f", place / "fetchmailrc", "-a", "--nosyslog", "-N", "--pidfile", place / "pid", user="dave", env=home)
+        got = (place / "got").read_text(errors="replace") if (place / "got").exists() else ""
+        hold("fetchmail by IMAP", code == 0 and "to be fetched" in got, said[-1500:])
+    else:
+        skip("fetchmail by IMAP (not installed)")
+    if shutil.which("getmail"):
+        code, said = run("getmail", f"--getmaildir={place}", user="dave", env=home)
+        hold("getmail by IMAP", code == 0 and len(mails(place / "to")) == 1, said[-1500:])
+    else:
+        skip("getmail by IMAP (not installed)")
+
+
 def names(name, password):
     """What POP3 calls the messages, and how large they are."""
     client = poplib.POP3_SSL(SERVER, timeout=60, context=context())
@@ -211,6 +249,7 @@ def main():
     blocks = commands()
     obey(blocks[0])
     logins()
+    fetchers()
     before = both_ways()
     by_lmtp(blocks)
     moved(blocks, before)
