@@ -64,6 +64,8 @@ maillog_file_prefixes = {PLACE}
         lines.append(" ".join(fields))
     lines += [f"{host.address}:25 inet n - n - - smtpd",
               f"{host.other}:25 inet n - n - - smtpd -o smtpd_tls_chain_files={rogue}/both.pem",
+              # As if somebody between took STARTTLS away.
+              f"{host.address}:2525 inet n - n - - smtpd -o smtpd_tls_security_level=none",
               # Logins by Dovecot.
               f"{host.address}:587 inet n - n - - smtpd -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=yes"
               f" -o smtpd_sasl_type=dovecot -o smtpd_sasl_path={BASE}/sasl -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject"
@@ -140,6 +142,21 @@ def to_us(host, etc):
     hold("by the best it knows, a SCRAM", any("method=scram-sha-" in l for l in line), line)
 
 
+def stripped():
+    """A server that offers no TLS gets nothing where TLS is wanted."""
+    control("smtproutes", "stripped.test:mx.postfix.test:2525\n")
+    for level in ("verify", "encrypt", "may"):
+        control("tlspolicy", f"mx.postfix.test:{level}\n")
+        word = f"stripped-{level}"
+        code, said = run("sh", "-c", f"printf 'Subject: x\\n\\n{word}\\n' | qmail-remote stripped.test carol@example.com in@postfix.test",
+                         user="qmailr")
+        if level == "may":
+            hold("no TLS offered, level may: sent in clear, and the report does not say TLS", "K" in said and "Sent under" not in said and
+                 eventually(lambda: got(word)), said)
+        else:
+            hold(f"no TLS offered, level {level}: deferred, and not sent", "#4.7.4" in said and "K" not in said and not got(word), said)
+
+
 def is_listening():
     try:
         with socket.socket(socket.AF_UNIX) as s:
@@ -200,6 +217,7 @@ def main():
     hold("Postfix answers", eventually(lambda: host.answers(25) and host.answers(25, address=host.other)), log())
     from_us(host)
     to_us(host, etc)
+    stripped()
     if shutil.which("dovecot"):
         by_dovecot(host)
     else:
