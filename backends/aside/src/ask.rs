@@ -7,9 +7,13 @@ use std::time::{Duration, Instant};
 
 use base::{Bytes, Die};
 use sys::ids::Ids;
+use sys::limit::{self, Resource};
 use sys::signal::Signal;
 
 use crate::frame::{LIMIT, Row, decode, encode};
+
+/// Memory of the process aside, bytes: a server that sends without end fills no machine with it.
+const MEMORY: u64 = 256 << 20;
 
 /// What a server knows; `None`: there is no such name, or the password was wrong.
 pub type Answer = Option<Row>;
@@ -104,6 +108,10 @@ fn listen(line: &OwnedFd, end: Instant) -> io::Result<Bytes> {
 fn give_up(ids: Option<&Ids>) -> Result<(), Trouble> {
     // A password is in its memory: no other process of that user looks at it, and no core file keeps it.
     sys::sandbox::no_look();
+    let memory = limit::read(Resource::RLIMIT_DATA);
+    memory
+        .and_then(|(soft, _)| limit::set_soft(Resource::RLIMIT_DATA, soft.min(MEMORY)))
+        .map_err(|e| Trouble::unable("limit memory", e))?;
     if let Some(ids) = ids
         && (sys::ids::euid() == 0 || sys::ids::uid() == 0)
     {

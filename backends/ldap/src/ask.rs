@@ -16,8 +16,10 @@ mod code {
 
 /// The first server that answers.
 fn connect(directory: &Directory) -> Result<LdapConn, Trouble> {
+    // One that does not answer leaves time for the next.
+    let servers = u32::try_from(directory.servers.len()).unwrap_or(u32::MAX);
     let mut settings = LdapConnSettings::new()
-        .set_conn_timeout(directory.timeout)
+        .set_conn_timeout(directory.timeout / servers.max(1))
         .set_starttls(directory.starttls);
     if let Some(file) = &directory.cafile {
         let tls = cafile::client(file).map_err(|e| Trouble::unable("use the cafile", e))?;

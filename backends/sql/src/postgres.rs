@@ -9,13 +9,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::database::{Database, ambiguous};
 
 fn connect(database: &Database) -> Result<Client, Trouble> {
-    let limit = format!("-c statement_timeout={}", database.timeout.as_millis());
     let mut config = Config::new();
     config
         .dbname(&database.name)
         .connect_timeout(database.timeout)
-        .application_name("sqlcheck")
-        .options(&limit);
+        .application_name("sqlcheck");
     if let Some(socket) = &database.socket {
         config.host_path(socket);
     }
@@ -60,7 +58,14 @@ pub(crate) fn find(
     let mut client = connect(database)?;
     let values: Vec<&(dyn ToSql + Sync)> =
         values.iter().map(|v| v as &(dyn ToSql + Sync)).collect();
-    let rows = client.query(query, &values).map_err(unable)?;
+    // For this query only: on the other side of a pool the connection is somebody else's afterwards.
+    let limit = database.timeout.as_millis();
+    let mut transaction = client.transaction().map_err(unable)?;
+    transaction
+        .batch_execute(&format!("SET LOCAL statement_timeout = {limit}"))
+        .map_err(unable)?;
+    let rows = transaction.query(query, &values).map_err(unable)?;
+    transaction.commit().map_err(unable)?;
     let found = match rows.as_slice() {
         [] => return Ok(None),
         [found] => found,

@@ -61,3 +61,25 @@ fn the_environment_stays_behind() {
     });
     assert_eq!(seen.unwrap().unwrap().get("left"), Some(&b"0"[..]));
 }
+
+#[test]
+fn memory_ends_before_the_machine_does() {
+    let begun = Instant::now();
+    let full = told(60, || {
+        let mut kept: Vec<Bytes> = Vec::new();
+        while kept.len() < 64 {
+            let mut more = Bytes::new();
+            if more.try_reserve_exact(16 << 20).is_err() {
+                return Err(Trouble::unable("go on", kept.len()));
+            }
+            more.resize(16 << 20, 1);
+            kept.push(more);
+        }
+        Ok(None)
+    });
+    assert!(
+        full.unwrap_err().starts_with("x: fatal: unable to go on: "),
+        "it had a gigabyte"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(50));
+}
