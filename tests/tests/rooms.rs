@@ -347,6 +347,43 @@ fn the_heavy_crates_stay_in_backends() {
     }
 }
 
+/// Our crates in a lock file, each with the names of what it uses.
+fn locked(lock: &str) -> Vec<(String, Vec<String>)> {
+    let ours = lock.split("[[package]]").skip(1);
+    let ours = ours.filter(|p| !p.contains("\nsource = "));
+    ours.map(|package| {
+        let quoted = |line: &str| line.split('"').nth(1).unwrap().to_owned();
+        let mut lines = package.lines();
+        let name = quoted(lines.find(|l| l.starts_with("name = ")).unwrap());
+        let uses = lines.filter(|l| l.starts_with(" \""));
+        // Where there are two of a name, its version stands behind it.
+        let uses = uses.map(|l| quoted(l).split(' ').next().unwrap().to_owned());
+        (name, uses.collect())
+    })
+    .collect()
+}
+
+#[test]
+fn the_lock_file_of_backends_keeps_step_with_ours() {
+    let theirs = locked(&read(top().join("backends/Cargo.lock")));
+    let mut compared = 0;
+    for (name, uses) in locked(&read(top().join("Cargo.lock"))) {
+        let Some((_, other)) = theirs.iter().find(|(n, _)| *n == name) else {
+            continue;
+        };
+        // What a crate uses in its tests only is in our file alone.
+        let manifest = read(top().join("crates").join(&name).join("Cargo.toml"));
+        let tests = dependencies(&manifest, "[dev-dependencies]");
+        let uses: Vec<String> = uses.into_iter().filter(|u| !tests.contains(u)).collect();
+        assert_eq!(
+            &uses, other,
+            "{name}: run `cargo metadata` in backends/ and commit its Cargo.lock"
+        );
+        compared += 1;
+    }
+    assert!(compared >= 6, "only {compared} crates are in both");
+}
+
 #[test]
 fn backends_keep_the_rules_of_rooms() {
     let hier = read(top().join("package/hier"));
