@@ -67,7 +67,7 @@ class System:
         return entries(f"{self.maildir}/new")
 
     def control(self, home):
-        texts = {"me": DOMAIN, "locals": DOMAIN, "rcpthosts": DOMAIN, "concurrencylocal": "120", "concurrencyremote": "120",
+        texts = {"me": DOMAIN, "locals": DOMAIN, "rcpthosts": DOMAIN, "concurrencylocal": "120", "concurrencyremote": "120", "maxrcpt": "6000",
                  "smtproutes": f"{SINK}:{HOST}:{self.sink}\n{DEFER}:{HOST}:{self.defer}"}
         for name, text in texts.items():
             with open(f"{home}/control/{name}", "w") as f:
