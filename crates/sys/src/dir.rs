@@ -292,11 +292,14 @@ impl Dir {
     }
 
     /// Opens `name` for appending, making it with `mode` if it is missing.
+    ///
+    /// # Errors
+    /// Also when it is a symbolic link: nothing is made where one leads to.
     pub fn open_append(&self, name: &[u8], mode: u32) -> io::Result<File> {
         Ok(self
             .open_with(
                 name,
-                OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT,
+                OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NOFOLLOW,
                 mode,
             )?
             .into())
@@ -486,4 +489,22 @@ pub(crate) fn c_string(bytes: &[u8]) -> io::Result<CString> {
 /// A path from bytes.
 pub fn path(bytes: &[u8]) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_made_where_a_link_leads_to() {
+        let place = std::env::temp_dir().join(format!("qmail-rs-dir-{}", std::process::id()));
+        std::fs::create_dir_all(&place).unwrap();
+        let target = place.join("target");
+        std::os::unix::fs::symlink(&target, place.join("link")).unwrap();
+        let dir = Dir::open(&place).unwrap();
+        assert!(dir.open_append(b"link", 0o600).is_err());
+        assert!(!target.exists());
+        assert!(dir.open_append(b"plain", 0o600).is_ok());
+        std::fs::remove_dir_all(&place).unwrap();
+    }
 }

@@ -52,7 +52,15 @@ fn spoil(random: &mut Random, path: &Path) {
             let name = path.file_name().unwrap().as_encoded_bytes();
             dir.make_fifo(name, 0o600).unwrap();
         }
-        3 => std::os::unix::fs::symlink("/nonexistent", path).unwrap(),
+        3 => {
+            let mut above = path.ancestors();
+            let home = above
+                .find(|p| p.ends_with("queue"))
+                .unwrap()
+                .parent()
+                .unwrap();
+            std::os::unix::fs::symlink(home.join("outside"), path).unwrap();
+        }
         4 => fs::write(path, "").unwrap(),
         _ => fs::write(path, random.bytes()).unwrap(),
     }
@@ -114,6 +122,10 @@ fn a_damaged_queue_neither_stops_it_nor_keeps_good_mail() {
             End::Exit(0),
             "round {round}: {}",
             office.log()
+        );
+        assert!(
+            !home.join("outside").exists(),
+            "round {round}: followed a link"
         );
         for order in office.orders() {
             assert!(
