@@ -48,6 +48,18 @@ pub fn address(address: &[u8]) -> Bytes {
     }
 }
 
+/// An address as it stands between the angle brackets of a command of SMTP or LMTP. `None` when it would break out of them:
+/// a line end or NUL anywhere, or in the host, which cannot be quoted, a byte that ends a path.
+pub fn path(bytes: &[u8]) -> Option<Bytes> {
+    let is_line_end = |b: &u8| matches!(b, b'\r' | b'\n' | 0);
+    let host = rsplit_once(bytes, b'@').map_or(&b""[..], |(_, host)| host);
+    let breaks = |b: &u8| *b <= b' ' || matches!(b, b'<' | b'>' | 127);
+    if bytes.iter().any(is_line_end) || host.iter().any(breaks) {
+        return None;
+    }
+    Some(address(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +73,22 @@ mod tests {
         assert_eq!(address(b".a@c"), b"\".a\"@c");
         assert_eq!(address(b"@c"), b"\"\"@c");
         assert_eq!(address(b""), b"");
+    }
+
+    #[test]
+    fn an_address_cannot_break_out_of_its_command() {
+        assert_eq!(path(b"joe@a.test").unwrap(), b"joe@a.test");
+        assert_eq!(path(b"").unwrap(), b"");
+        assert_eq!(path(b"a> b@a.test").unwrap(), b"\"a> b\"@a.test");
+        for bad in [
+            &b"a\nb@a.test"[..],
+            b"a\r@a.test",
+            b"a@b> SIZE=1",
+            b"a@b\nDATA",
+            b"a@b c",
+            b"a@<b",
+        ] {
+            assert_eq!(path(bad), None, "{}", bad.escape_ascii());
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Source  RFC 2033; RFC 5321 4.2
 
 use std::io::{self, BufReader, ErrorKind};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use base::die::{PERMANENT, TEMPORARY};
@@ -86,27 +86,12 @@ fn addressed() -> Result<Bytes, Die> {
 
 /// An address that cannot break out of its command.
 fn path(address: &[u8]) -> Result<Bytes, Die> {
-    let host = base::bytes::rsplit_once(address, b'@').map_or(&b""[..], |(_, host)| host);
-    let breaks = |b: &u8| *b <= b' ' || matches!(b, b'<' | b'>' | 127);
-    let ends = |b: &u8| matches!(b, b'\r' | b'\n' | 0);
-    if address.iter().any(ends) || host.iter().any(breaks) {
-        return Err(Die::fatal(PERMANENT, "an address cannot be sent by LMTP"));
-    }
-    Ok(mail::quote::address(address))
-}
-
-/// A descriptor of the connection: ours, or one that was given.
-#[derive(Debug)]
-struct Fd(OwnedFd);
-
-impl AsRawFd for Fd {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
+    mail::quote::path(address)
+        .ok_or_else(|| Die::fatal(PERMANENT, "an address cannot be sent by LMTP"))
 }
 
 struct Server {
-    input: BufReader<Timed<Fd>>,
+    input: BufReader<Timed<OwnedFd>>,
     output: OwnedFd,
     end: Instant,
 }
@@ -117,7 +102,7 @@ impl Server {
             sys::fd::nonblocking(fd, true)?;
         }
         Ok(Server {
-            input: BufReader::new(Timed::new(Fd(input), WAIT)),
+            input: BufReader::new(Timed::new(input, WAIT)),
             output,
             end: Instant::now() + WHOLE,
         })
