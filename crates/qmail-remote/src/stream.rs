@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use base::io::Timed;
+use sys::fd::Raw;
 use tls::client::Session;
 
 /// A connection. The socket does not block; every wait has an end.
@@ -122,19 +123,6 @@ impl Read for Stream {
     }
 }
 
-/// The socket as something that TLS writes to.
-struct Out<'a>(&'a OwnedFd);
-
-impl io::Write for Out<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        sys::fd::write(self.0, bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Sends everything that TLS has for the other side.
 fn flush(
     session: &mut Session,
@@ -143,7 +131,7 @@ fn flush(
     end: Instant,
 ) -> io::Result<()> {
     while session.has_output() {
-        match session.give(&mut Out(socket)) {
+        match session.give(&mut Raw(socket)) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(_) => {}
             Err(e) => wait(&e, socket, timeout, end)?,

@@ -167,6 +167,27 @@ pub fn write(fd: &impl AsRawFd, bytes: &[u8]) -> io::Result<usize> {
     nix::unistd::write(borrow(fd), bytes).map_err(crate::error)
 }
 
+/// A descriptor that somebody else owns, one call of the kernel for each read and write: for those who ask for a `Read` or a
+/// `Write` and deal with what is not there yet.
+#[derive(Debug)]
+pub struct Raw<'a, F>(pub &'a F);
+
+impl<F: AsRawFd> io::Read for Raw<'_, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        read(self.0, buffer)
+    }
+}
+
+impl<F: AsRawFd> io::Write for Raw<'_, F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        write(self.0, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Writes all, going on after interruptions. Not for non-blocking descriptors.
 pub fn write_all(fd: &impl AsRawFd, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {

@@ -1,11 +1,12 @@
 //! Carrying bytes between the server and the program.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use base::Bytes;
 use base::die::system_text;
+use sys::fd::Raw;
 use sys::poll::Wait;
 use tls::agreed::Agreed;
 use tls::client::Session;
@@ -25,25 +26,6 @@ pub(super) struct Pump {
     waiting: Bytes,
     /// the program will be told no more
     told_all: bool,
-}
-
-/// Reading and writing a descriptor that does not block.
-struct Raw<'a>(&'a OwnedFd);
-
-impl Read for Raw<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        sys::fd::read(self.0, buffer)
-    }
-}
-
-impl Write for Raw<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        sys::fd::write(self.0, bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 fn is_passing(error: &io::Error) -> bool {

@@ -1,12 +1,13 @@
 //! One connection in a worker: from its first byte to its last. Nothing here waits; `step` does what can be done now.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use base::Bytes;
 use net::proxy::{self, Header};
+use sys::fd::Raw;
 use tls::server::{Config, Session as Crypto, Told, Trouble};
 
 use super::settings::Options;
@@ -114,25 +115,6 @@ pub(super) struct Session {
 
 /// Something that was not there, or was.
 type Moved = bool;
-
-/// Reading and writing a descriptor that does not block.
-struct Raw<'a>(&'a OwnedFd);
-
-impl Read for Raw<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        sys::fd::read(self.0, buffer)
-    }
-}
-
-impl Write for Raw<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        sys::fd::write(self.0, bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
