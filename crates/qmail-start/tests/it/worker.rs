@@ -428,6 +428,51 @@ fn a_worker_and_a_program_say_and_do_the_same() {
     );
 }
 
+/// What can be seen of a worker.
+struct Look {
+    status: String,
+    /// where its descriptors lead
+    open: Vec<String>,
+    /// who may look into its memory
+    owner: u32,
+    at: std::path::PathBuf,
+}
+
+impl Look {
+    /// `None`: it has left.
+    fn at(pid: u32) -> Option<Look> {
+        let place = |name: &str| format!("/proc/{pid}/{name}");
+        let fds = fs::read_dir(place("fd")).ok()?;
+        let links = fds.map(|fd| fs::read_link(fd.ok()?.path()).ok());
+        let mut open = links
+            .map(|link| Some(link?.display().to_string()))
+            .collect::<Option<Vec<String>>>()?;
+        open.sort();
+        Some(Look {
+            status: fs::read_to_string(place("status")).ok()?,
+            open,
+            owner: fs::metadata(place("mem")).ok()?.uid(),
+            at: fs::read_link(place("cwd")).ok()?,
+        })
+    }
+
+    fn field(&self, name: &str) -> String {
+        let line = self.status.lines().find(|l| l.starts_with(name)).unwrap();
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        words.join(" ")
+    }
+
+    fn uid(&self) -> u32 {
+        let field = self.field("Uid:");
+        field.split(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// Reports come before files are closed.
+    fn is_at_rest(&self) -> bool {
+        self.open.len() == 4 && self.at == Path::new("/")
+    }
+}
+
 #[test]
 fn each_user_has_his_own_worker_and_his_own_files() {
     let test = "each_user_has_his_own_worker_and_his_own_files";
@@ -437,54 +482,42 @@ fn each_user_has_his_own_worker_and_his_own_files() {
     let office = Office::new("worker-ids");
     office.homes(|_| {});
     let mut session = office.start();
-    for n in 0..10 {
-        let user = ["joe", "jim"][n as usize % 2];
-        session.order(n, "1/24", &format!("{user}@host.test"));
-    }
-    for _ in 0..10 {
-        assert_eq!(session.report().1, "Kdid 1+0+0\n");
-    }
-    let mut uids = Vec::new();
-    for pid in session.children() {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let field = |name: &str| {
-            let line = status.lines().find(|l| l.starts_with(name)).unwrap();
-            line.split_whitespace()
-                .skip(1)
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
-        let uid = field("Uid:").split(' ').next().unwrap().to_owned();
-        assert_eq!(field("Uid:"), format!("{uid} {uid} {uid} {uid}"));
-        assert_eq!(field("Gid:"), format!("{uid} {uid} {uid} {uid}"));
-        assert_eq!(field("Groups:"), uid);
-        assert_eq!(field("CapEff:"), "0000000000000000");
+    // A worker may leave while it is looked at: it had nothing to do for a second, on a machine that is busy.
+    let mut rounds = 0;
+    let mut looks = Vec::new();
+    kit::eventually("workers of both users rest, at nobody's home", || {
+        let of_both = |looks: &[Look]| [JOE, JIM].map(|uid| looks.iter().any(|l| l.uid() == uid));
+        if of_both(&looks) != [true, true] {
+            rounds += 1;
+            for n in 0..10 {
+                let user = ["joe", "jim"][n as usize % 2];
+                session.order(n, "1/24", &format!("{user}@host.test"));
+            }
+            for _ in 0..10 {
+                assert_eq!(session.report().1, "Kdid 1+0+0\n");
+            }
+        }
+        let found: Vec<u32> = session.children();
+        looks = found.into_iter().filter_map(Look::at).collect();
+        of_both(&looks) == [true, true] && looks.iter().all(Look::is_at_rest)
+    });
+    for look in &looks {
+        let uid = look.uid();
+        assert_eq!(look.field("Uid:"), format!("{uid} {uid} {uid} {uid}"));
+        assert_eq!(look.field("Gid:"), format!("{uid} {uid} {uid} {uid}"));
+        assert_eq!(look.field("Groups:"), uid.to_string());
+        assert_eq!(look.field("CapEff:"), "0000000000000000");
         // The socket, and nothing that the spawner has.
-        let fds = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-        let mut open: Vec<String> = fds
-            .map(|fd| fs::read_link(fd.unwrap().path()).unwrap())
-            .map(|link| link.display().to_string())
-            .collect();
-        open.sort();
+        let open = &look.open;
         assert_eq!(open[..3], ["/dev/null", "/dev/null", "/dev/null"]);
-        assert!(
-            open.len() == 4 && open[3].starts_with("socket:"),
-            "{open:?}"
-        );
+        assert!(open[3].starts_with("socket:"), "{open:?}");
         // It cannot be looked into by its user: it was root, and knows others' mail.
-        let owner = fs::metadata(format!("/proc/{pid}/mem")).unwrap().uid();
-        assert_eq!(owner, 0);
-        kit::eventually("it keeps nobody's home busy", || {
-            fs::read_link(format!("/proc/{pid}/cwd")).unwrap() == Path::new("/")
-        });
-        uids.push(uid);
+        assert_eq!(look.owner, 0);
+        assert!([JOE, JIM].contains(&uid));
     }
-    uids.sort();
-    uids.dedup();
-    assert_eq!(uids, [JOE.to_string(), JIM.to_string()]);
     for (user, uid) in [("joe", JOE), ("jim", JIM)] {
         let mails = office.maildir(user);
-        assert_eq!(mails.len(), 5);
+        assert_eq!(mails.len(), 5 * rounds);
         assert!(mails.iter().all(|(_, owner, _)| *owner == uid));
     }
     session.leave();
@@ -647,15 +680,18 @@ fn a_worker_that_rests_goes_away() {
     let office = Office::new("worker-idle");
     office.homes(|_| {});
     let mut session = office.start();
-    session.order(0, "1/24", "joe@host.test");
-    assert_eq!(session.report().1, "Kdid 1+0+0\n");
-    let first = session.children();
-    assert_eq!(first.len(), 1);
-    // The same one again.
-    session.order(0, "1/24", "joe@host.test");
-    session.report();
-    assert_eq!(session.children(), first);
-    let since = Instant::now();
+    let mut since = Instant::now();
+    // On a busy machine more than its rest may lie between two orders.
+    kit::eventually("the same one does it again", || {
+        let mut who = [vec![], vec![]];
+        for who in &mut who {
+            since = Instant::now();
+            session.order(0, "1/24", "joe@host.test");
+            assert_eq!(session.report().1, "Kdid 1+0+0\n");
+            *who = session.children();
+        }
+        who[0].len() == 1 && who[0] == who[1]
+    });
     kit::eventually("the worker has left", || session.children().is_empty());
     assert!(since.elapsed() > Duration::from_millis(500));
     session.order(0, "1/24", "joe@host.test");
@@ -678,7 +714,13 @@ fn no_delivery_of_a_batch_is_reported_before_it_is_durable() {
         input.extend_from_slice(b"1/24\0s@far.test\0joe@host.test\0");
     }
     let output = Run::new("strace")
-        .args(["-f", "-qq", "-e", "trace=openat,fsync,linkat,sendmsg", "-o"])
+        .args([
+            "-f",
+            "-qq",
+            "-e",
+            "trace=openat,fsync,renameat2,linkat,sendmsg",
+            "-o",
+        ])
         .arg(trace.as_os_str().as_encoded_bytes())
         .arg(kit::program("qmail-lspawn").as_os_str().as_encoded_bytes())
         .arg("./Maildir/")
@@ -691,17 +733,23 @@ fn no_delivery_of_a_batch_is_reported_before_it_is_durable() {
     }
     let text = fs::read_to_string(trace).unwrap();
     let mut workers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    let lines = text.lines().filter(|l| !l.contains("<unfinished"));
+    // A name that could not be made in one step is made in two.
+    let lines = text
+        .lines()
+        .filter(|l| !l.contains("<unfinished") && !l.contains("= -1 "));
     for line in lines {
         let (pid, call) = line.split_once(' ').unwrap();
         let call = call.trim_start();
         let call = call.strip_prefix("<... ").unwrap_or(call);
-        let name = call.split(['(', ' ']).next().unwrap();
+        let name = match call.split(['(', ' ']).next().unwrap() {
+            "renameat2" | "linkat" => "name",
+            other => other,
+        };
         workers.entry(pid).or_default().push(name);
     }
     let mut reported = 0;
     let mut flushes = 0;
-    for calls in workers.values().filter(|c| c.contains(&"linkat")) {
+    for calls in workers.values().filter(|c| c.contains(&"name")) {
         // Of each batch: all contents, all names, the directory, all reports.
         let calls: Vec<&&str> = calls.iter().filter(|c| **c != "openat").collect();
         let mut at = 0;
@@ -709,7 +757,7 @@ fn no_delivery_of_a_batch_is_reported_before_it_is_durable() {
             let run =
                 |name: &str, at: usize| calls[at..].iter().take_while(|c| **c == &name).count();
             let contents = run("fsync", at);
-            let names = run("linkat", at + contents);
+            let names = run("name", at + contents);
             let dirs = run("fsync", at + contents + names);
             let reports = run("sendmsg", at + contents + names + dirs);
             assert!(

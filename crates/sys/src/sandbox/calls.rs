@@ -120,10 +120,16 @@ const LOOK: &[c_long] = &[
     libc::SYS_fstatfs,
     libc::SYS_chdir,
     libc::SYS_fchdir,
+    // Where a path really leads to, as fs::canonicalize finds it.
+    libc::SYS_getcwd,
     // Being told of new names.
     libc::SYS_inotify_init1,
     libc::SYS_inotify_add_watch,
 ];
+#[cfg(target_arch = "x86_64")]
+const LOOK_OLD: &[c_long] = &[libc::SYS_readlink];
+#[cfg(not(target_arch = "x86_64"))]
+const LOOK_OLD: &[c_long] = &[];
 
 /// Removing names.
 const REMOVE: &[c_long] = &[libc::SYS_unlinkat];
@@ -228,6 +234,7 @@ fn files(promises: &Promises, table: &mut Table) {
         return;
     }
     table.all(LOOK, Verdict::Allow);
+    table.all(LOOK_OLD, Verdict::Allow);
     let open = |flags: u32| {
         if promises.reaches(Access::Make) {
             Verdict::Allow
