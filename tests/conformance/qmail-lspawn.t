@@ -34,7 +34,7 @@ case \$1 in
 	code*) exit \${1#code} ;;
 	part) printf 'alias\\0' ;;
 	noid) printf 'alias\\0x\\0y\\0$HOMEDIR/alias\\0-\\0%s\\0' "\$1" ;;
-	*) printf 'alias\\0$(id -u alias)\\0$(id -g alias)\\0$HOMEDIR/alias\\0-\\0%s\\0' "\$1" ;;
+	*) printf '%s\\0' alias $(id -u alias) $(id -g alias) "$HOMEDIR/alias" - "\$1" ;;
 esac
 X
 chmod 755 "$HOMEDIR/bin/qmail-getpw"

@@ -1,5 +1,5 @@
-# qmail-qread, qmail-qstat, qmail-tcpto, qmail-tcpok, qmail-showctl, splogger, tcp-env.
-# programs: qmail-qread qmail-qstat qmail-tcpto qmail-tcpok qmail-showctl splogger tcp-env
+# qmail-qread, qmail-qstat, qmail-tcpto, qmail-tcpok, qmail-showctl, splogger.
+# programs: qmail-qread qmail-qstat qmail-tcpto qmail-tcpok qmail-showctl splogger
 # needs: home
 # mask: date
 
@@ -64,11 +64,3 @@ step 'splogger with a facility' 'echo x | splogger conftest 2'
 step 'splogger with a facility that is none' 'echo x | splogger conftest abc'
 step 'splogger with more' 'echo x | splogger conftest 2 3'
 step 'splogger standard input closed' 'splogger <&-'
-
-step 'tcp-env without a program' 'tcp-env'
-step 'tcp-env an unknown option' 'tcp-env -x true'
-step 'tcp-env with standard input no socket' 'tcp-env -R sh -c "env | grep -E ^\(TCP\|PROTO\) | sort"'
-step 'tcp-env standard input closed' 'tcp-env -R sh -c "env | grep -E ^\(TCP\|PROTO\) | sort" <&-'
-step 'tcp-env hands on the exit code' 'tcp-env -R sh -c "exit 6"'
-step 'tcp-env with a program that is not there' 'tcp-env -R ./nosuch'
-step 'tcp-env leaves PROTO alone' 'PROTO=TCP tcp-env -R sh -c "echo \$PROTO"'
