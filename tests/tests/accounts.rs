@@ -22,7 +22,7 @@ fn office(name: &str, programs: &[&str]) -> Office {
     let office = Office::new(name);
     for program in programs {
         let to = office.home.join("bin").join(program);
-        fs::copy(kit::program(program), to).unwrap();
+        kit::copy_executable(kit::program(program), to);
     }
     office.give();
     office

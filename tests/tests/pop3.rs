@@ -45,8 +45,7 @@ impl Pop {
         fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
         // The checker enters the home of the account, where there is no mail here.
         let serve = format!("cd '{}' && exec qmail-pop3d Maildir", home.path().display());
-        let serve = home.write("own/serve", format!("#!/bin/sh\n{serve}\n"));
-        fs::set_permissions(serve, fs::Permissions::from_mode(0o755)).unwrap();
+        home.script("own/serve", &serve);
         make_certificate(&home.join("control"));
         if sys::ids::euid() == 0 {
             give(&home.join("Maildir"));

@@ -23,8 +23,7 @@ const FIRST: u64 = 1 << 22;
 /// Starts the service of an office and waits for its socket.
 fn serve(office: &Office, args: &[&str]) -> Daemon {
     let program = office.home.join("bin/qmail-queued");
-    fs::copy(kit::program("qmail-queued"), &program)
-        .unwrap_or_else(|e| panic!("{e}: build the workspace first"));
+    kit::copy_executable(kit::program("qmail-queued"), &program);
     fs::create_dir_all(office.home.join("run/queue")).unwrap();
     office.give();
     let service = office

@@ -12,7 +12,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -373,8 +373,7 @@ fn a_worker_that_crashes_defers_its_own_job_only() {
 /// Puts a program in place of bin/qmail-remote at one moment.
 fn replace(home: &Home, script: &str) {
     let bin = home.own_bin();
-    home.write("new", script);
-    fs::set_permissions(home.join("new"), PermissionsExt::from_mode(0o755)).unwrap();
+    kit::executable(home.join("new"), script);
     fs::rename(home.join("new"), bin.join("qmail-remote")).unwrap();
 }
 
@@ -434,8 +433,8 @@ fn programs_that_are_not_ours_are_found_out() {
     assert_eq!(spawner.send(&["a@h", "b@h"]), [silent, silent]);
     drop(spawner);
 
-    let script = home.write("mine", SCRIPT);
-    fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
+    let script = home.join("mine");
+    kit::executable(&script, SCRIPT);
     replace(&home, "#!/bin/sh\nprintf 'rwrong\\0K\\0'\n");
     let mut spawner = Spawner::start(&home, &[("QMAILREMOTE", script.to_str().unwrap())]);
     assert_eq!(spawner.send(&["a@h"]), ["Kh s@a.test a@h"]);

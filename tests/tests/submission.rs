@@ -10,7 +10,6 @@
 )]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -85,18 +84,16 @@ impl Submission {
     fn under(server: &str, name: &str, options: &[&str], env: &[(&str, &str)]) -> Submission {
         let mut office = Office::new(name);
         fs::create_dir_all(office.home.join("run/queue")).unwrap();
-        fs::copy(
+        kit::copy_executable(
             kit::program("qmail-queued"),
             office.home.join("bin/qmail-queued"),
-        )
-        .unwrap();
+        );
         if server == "sslserver" {
             let program = kit::program("sslserver");
-            fs::copy(program, office.home.join("bin/sslserver")).unwrap();
+            kit::copy_executable(program, office.home.join("bin/sslserver"));
             make_certificate(&office.home.join("control"));
         }
-        let checker = office.home.write("bin/checker", CHECKER);
-        fs::set_permissions(&checker, fs::Permissions::from_mode(0o755)).unwrap();
+        kit::executable(office.home.join("bin/checker"), CHECKER);
         office.home.control("checkerknows", "SCRAM-SHA-256\n");
         // Nobody may write here without an account, as in the second tree of the paper.
         office.home.control("rcpthosts", "nobody.invalid\n");
@@ -606,7 +603,7 @@ fn the_second_tree_of_the_paper_works_as_written() {
 
     let mut office = Office::new("submission-paper");
     for program in ["cmd5apoppw", "apoppasswd"] {
-        fs::copy(kit::program(program), office.home.join("bin").join(program)).unwrap();
+        kit::copy_executable(kit::program(program), office.home.join("bin").join(program));
     }
     let tree = office.home.join("auth");
     fs::create_dir_all(tree.join("control")).unwrap();

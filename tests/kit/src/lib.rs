@@ -78,8 +78,9 @@ impl Scratch {
 
     /// Writes an executable shell script inside. `text` is what follows the first line.
     pub fn script(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.write(name, format!("#!/bin/sh\n{text}\n"));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = self.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        executable(&path, format!("#!/bin/sh\n{text}\n"));
         path
     }
 
@@ -107,6 +108,35 @@ pub fn bin_dir() -> PathBuf {
 /// The path of a built program.
 pub fn program(name: &str) -> PathBuf {
     bin_dir().join(name)
+}
+
+/// Writes a file, mode 0755, that can be run at once; one that is there is replaced.
+///
+/// Another process writes it. If this one did, a process that another test makes at that moment would have a copy of the
+/// descriptor, and until it has closed that, the kernel lets nobody run the file ("text file busy").
+pub fn executable(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
+    let mut child = install(Path::new("/dev/stdin"), path.as_ref())
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(bytes.as_ref()).unwrap();
+    drop(stdin);
+    let end = child.wait().unwrap();
+    assert!(end.success(), "{}: {end}", path.as_ref().display());
+}
+
+/// A copy of a program, mode 0755, that can be run at once, as `executable`.
+pub fn copy_executable(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let done = install(from.as_ref(), to.as_ref()).status().unwrap();
+    let from = from.as_ref().display();
+    assert!(done.success(), "{from}: {done}: build the workspace first");
+}
+
+fn install(from: &Path, to: &Path) -> std::process::Command {
+    let mut command = std::process::Command::new("install");
+    command.args(["-m", "755", "--"]).arg(from).arg(to);
+    command
 }
 
 /// Whether the tests run as root. When they do not, a test that needs root says so and ends.

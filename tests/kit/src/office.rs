@@ -66,8 +66,7 @@ impl Office {
         fs::create_dir(home.join("bin")).unwrap();
         for program in PROGRAMS {
             let from = bin_dir().join(program);
-            fs::copy(&from, home.join("bin").join(program))
-                .unwrap_or_else(|e| panic!("{}: {e}: build the workspace first", from.display()));
+            crate::copy_executable(&from, home.join("bin").join(program));
         }
         let mut assign = String::new();
         for user in ["alice", "bob"] {

@@ -153,10 +153,8 @@ fn virtual_users_read_their_mail_by_imap() {
 
 /// A program of the name that Dovecot's has, which tells what it was told.
 fn reply(home: &Home) -> String {
-    use std::os::unix::fs::PermissionsExt;
-    let text = "#!/bin/sh\necho $USER:$HOME:$AUTHORIZED:$EXTRA:$userdb_quota_rule\n";
-    let path = home.write("checkpassword-reply", text);
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let text = "echo $USER:$HOME:$AUTHORIZED:$EXTRA:$userdb_quota_rule";
+    let path = home.script("checkpassword-reply", text);
     path.to_str().unwrap().to_owned()
 }
 

@@ -41,7 +41,7 @@ fn called_by(test: &str, caller: &str, words: &[&str], text: &[u8]) -> Option<Ou
     };
     // A set-uid program, as it is installed for qmail-smtpd.
     let checker = home.join("checkpassword");
-    std::fs::copy(kit::program("checkpassword"), &checker).unwrap();
+    kit::copy_executable(kit::program("checkpassword"), &checker);
     std::fs::set_permissions(&checker, std::fs::Permissions::from_mode(0o4755)).unwrap();
     let script = format!(
         "cd {} && mount --bind passwd /etc/passwd && mount --bind shadow /etc/shadow && mount --bind nsswitch /etc/nsswitch.conf && {caller} {} \"$@\"; code=$?; {last}; exit $code",

@@ -399,12 +399,7 @@ fn setuidgid_is_for_root() {
 
 /// A copy of a program where every uid can run it.
 fn reachable_copy(here: &Scratch, name: &str) -> std::path::PathBuf {
-    // By another process: while this one writes a program, a child of another test may hold it open, and it cannot be run.
-    let copied = Run::new("/bin/cp")
-        .arg(kit::program(name).to_str().unwrap())
-        .arg(here.join(name).to_str().unwrap())
-        .output();
-    assert!(copied.end.is_success());
+    kit::copy_executable(kit::program(name), here.join(name));
     here.path().to_path_buf()
 }
 

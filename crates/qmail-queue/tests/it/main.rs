@@ -254,7 +254,7 @@ fn run_as_another_user_it_ignores_the_environment() {
     }
     let home = Home::new("qq-setuid");
     let copy = home.join("qq");
-    fs::copy(program("qmail-queue"), &copy).unwrap();
+    kit::copy_executable(program("qmail-queue"), &copy);
     std::os::unix::fs::chown(&copy, Some(65_533), None).unwrap();
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o4711)).unwrap();
     let before = files(&home);

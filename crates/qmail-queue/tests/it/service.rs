@@ -43,9 +43,9 @@ impl Post {
         fs::remove_file(home.join("bin")).unwrap();
         fs::create_dir(home.join("bin")).unwrap();
         for name in ["qmail-queue", "qmail-queued"] {
-            fs::copy(program(name), home.join("bin").join(name)).unwrap();
+            kit::copy_executable(program(name), home.join("bin").join(name));
         }
-        fs::copy(std::env::current_exe().unwrap(), home.join("bin/roles")).unwrap();
+        kit::copy_executable(std::env::current_exe().unwrap(), home.join("bin/roles"));
         let post = Post {
             home,
             service: None,

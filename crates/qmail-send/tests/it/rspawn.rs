@@ -142,9 +142,7 @@ fn ends_of_qmail_remote() {
         .stdin(b"\x011/24\0s\0a@b\0")
         .output();
     assert_eq!(&lost.out[1..], b"\x01DUnable to run qmail-remote.\n\0");
-    let other = home.write("other", "#!/bin/sh\nprintf 'rother\\0K\\0'\n");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(&other, mode).unwrap();
+    let other = home.script("other", "printf 'rother\\0K\\0'");
     let other = home
         .run("qmail-rspawn")
         .env("QMAILREMOTE", other.to_str().unwrap())

@@ -602,36 +602,22 @@ fn another_qmail_local_is_run_as_soon_as_it_is_there() {
     fs::remove_file(bin.join("qmail-local")).unwrap();
     assert_eq!(ask(3), "DUnable to run qmail-local.\n");
     // A copy has another inode, and the same mark.
-    fs::copy(kit::program("qmail-local"), bin.join("qmail-local")).unwrap();
+    kit::copy_executable(kit::program("qmail-local"), bin.join("qmail-local"));
     assert_eq!(ask(4), "Kdid 1+0+0\n");
     // One that may not be run by all is left to the kernel to judge.
     fs::set_permissions(bin.join("qmail-local"), Permissions::from_mode(0o600)).unwrap();
     assert_eq!(ask(5), "DUnable to run qmail-local.\n");
     session.leave();
-    let local = office
-        .home
-        .home_script("other-local", "echo \"by name $3\"");
+    let local = office.home.script("other-local", "echo \"by name $3\"");
     let run = office
         .home
         .run("qmail-lspawn")
         .arg("#")
-        .env("QMAILLOCAL", &local);
+        .env("QMAILLOCAL", local.to_str().unwrap());
     let output = run.stdin("\x071/24\0s\0joe@host.test\0").output();
     let place = office.place("joe");
     let report = output.out_text();
     assert!(report.contains(&format!("Kby name {place}\n")), "{report}");
-}
-
-trait HomeScript {
-    fn home_script(&self, name: &str, text: &str) -> String;
-}
-
-impl HomeScript for Home {
-    fn home_script(&self, name: &str, text: &str) -> String {
-        let path = self.write(name, format!("#!/bin/sh\n{text}\n"));
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-        path.display().to_string()
-    }
 }
 
 #[test]

@@ -413,7 +413,7 @@ fn an_ordinary_user_cannot_become_another() {
     let scratch = Scratch::new("ordinary");
     // A copy that other users can reach.
     let copy = scratch.join("tcpserver");
-    std::fs::copy(program("tcpserver"), &copy).unwrap();
+    kit::copy_executable(program("tcpserver"), &copy);
     for (option, what) in [("-g1", "gid"), ("-u1", "uid")] {
         let mut run = Run::new(&copy).args([option, "0", "0", "true"]);
         if sys::ids::euid() == 0 {
