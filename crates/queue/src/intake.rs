@@ -2,12 +2,13 @@
 //!
 //! The order is the promise (docs/architecture.md): the message and the envelope are written; their contents and the
 //! message's name are made durable; the envelope is linked into `todo`, which makes the message visible to qmail-send;
-//! `todo` is made durable; the trigger is pulled. The last two serve many messages at once. A crash before the link leaves litter that qmail-clean sweeps; after
-//! it, the whole message.
+//! `todo` is made durable; the trigger is pulled. Each of these steps can serve many messages at once (`Round`). A crash
+//! before the link leaves litter that qmail-clean sweeps; after it, the whole message.
 //!
 //! Source  qmail-queue(8)
 
 mod draft;
+mod round;
 
 use std::io::{self, ErrorKind, Read};
 use std::ops::Deref;
@@ -18,6 +19,9 @@ use sys::Dir;
 use crate::names::{Layout, MessageId, Part};
 use crate::record::ADDRESS_LIMIT;
 use draft::Draft;
+use round::Whole;
+
+pub use round::Round;
 
 /// Why a message was not taken. The numbers are exit codes of qmail-queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +80,7 @@ pub struct Intake {
     layout: Layout,
     pid: Dir,
     held: Held,
+    whole: Option<Whole>,
 }
 
 /// Directories of the parts by bucket; none where they are opened when they are needed.
@@ -127,6 +132,8 @@ impl Intake {
             intd: intake.hold(Part::Intd).map_err(|_| Fault::Intd)?,
             todo: intake.hold(Part::Todo).map_err(|_| Fault::Todo)?,
         };
+        let held = [&intake.held.mess, &intake.held.intd, &intake.held.todo];
+        intake.whole = Whole::of(&intake.queue, held.into_iter().flatten());
         Ok(intake)
     }
 
@@ -139,6 +146,7 @@ impl Intake {
             layout,
             pid,
             held,
+            whole: None,
         })
     }
 
@@ -196,7 +204,7 @@ impl Intake {
         }
     }
 
-    /// Makes published messages durable: once for all of them.
+    /// Makes published messages durably visible: once for all of them.
     ///
     /// Keeps   with `Ok`, a power cut cannot lose one of them.
     ///
@@ -257,19 +265,48 @@ impl Intake {
             }
             incoming.envelope(piece.get(..count).unwrap_or_default())?;
         }
-        let published = incoming.publish()?;
+        let published = incoming.write_out()?.sync()?.link()?;
         self.settle(std::slice::from_ref(&published))?;
         pull_trigger(&self.queue);
         Ok(published.id)
     }
 }
 
-/// A message on its way in. Dropped before `publish`, it leaves nothing behind.
+/// A message on its way in. Dropped before it is linked, it leaves nothing behind.
 #[derive(Debug)]
 pub struct Incoming<'a> {
     draft: Draft<'a>,
     grammar: Grammar,
     ended: bool,
+}
+
+/// A message whose files are written, and not yet durable. Dropped, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Written<'a>(Draft<'a>);
+
+impl<'a> Written<'a> {
+    /// Makes it durable.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub fn sync(self) -> Result<Durable<'a>, Fault> {
+        self.0.sync()?;
+        Ok(Durable(self.0))
+    }
+}
+
+/// A message whose files are durable, and which nobody sees. Dropped, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Durable<'a>(Draft<'a>);
+
+impl<'a> Durable<'a> {
+    /// Makes it visible to qmail-send.
+    ///
+    /// # Errors
+    /// Trouble with the disk.
+    pub fn link(self) -> Result<Published<'a>, Fault> {
+        self.0.link()
+    }
 }
 
 /// A message that is visible to qmail-send, but not durably so before `Intake::settle`.
@@ -317,16 +354,16 @@ impl<'a> Incoming<'a> {
         self.draft.on_disk()
     }
 
-    /// Makes the message durable, then visible to qmail-send. `Intake::settle` makes that durable too.
+    /// The end of it: all is written out.
     ///
     /// # Errors
     /// `Fault::Read` when the envelope has not ended; trouble with the disk.
-    pub fn publish(self) -> Result<Published<'a>, Fault> {
-        if self.ended {
-            self.draft.publish()
-        } else {
-            Err(Fault::Read)
+    pub fn write_out(mut self) -> Result<Written<'a>, Fault> {
+        if !self.ended {
+            return Err(Fault::Read);
         }
+        self.draft.finish()?;
+        Ok(Written(self.draft))
     }
 }
 

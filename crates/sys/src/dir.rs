@@ -217,6 +217,14 @@ pub fn start_sync(fd: &impl AsRawFd) {
     let _ = fd;
 }
 
+/// The first two numbers of the kernel's version.
+#[cfg(target_os = "linux")]
+fn linux_version() -> Option<(u32, u32)> {
+    let found = nix::sys::utsname::uname().ok()?;
+    let mut numbers = found.release().to_str()?.split(['.', '-']);
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
 /// A directory held open. Names given to its functions are relative to it.
 #[derive(Debug)]
 pub struct Dir {
@@ -443,6 +451,43 @@ impl Dir {
     /// Makes the entries of this directory durable.
     pub fn sync(&self) -> io::Result<()> {
         sync(&self.fd)
+    }
+
+    /// Makes durable whatever anybody has written on the file system that this directory lies on.
+    ///
+    /// Waits   for all of it, also what others have written.
+    ///
+    /// # Errors
+    /// Something since this directory was opened, or the last call, could not be written.
+    ///
+    /// Source  syncfs(2)
+    #[cfg(target_os = "linux")]
+    pub fn sync_whole(&self) -> io::Result<()> {
+        nix::unistd::syncfs(&self.fd).map_err(crate::error)
+    }
+
+    /// Whether `sync_whole` is known to reach the disk here, and to report errors: the file system is ext4, xfs or btrfs
+    /// (FUSE for one keeps it to itself), and Linux is 5.8 or later.
+    #[cfg(target_os = "linux")]
+    pub fn can_sync_whole(&self) -> bool {
+        use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC};
+        let is_known = nix::sys::statfs::fstatfs(&self.fd).is_ok_and(|found| {
+            [EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC]
+                .contains(&found.filesystem_type())
+        });
+        is_known && linux_version().is_some_and(|version| version >= (5, 8))
+    }
+
+    /// Not here.
+    #[cfg(not(target_os = "linux"))]
+    pub fn sync_whole(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Not here.
+    #[cfg(not(target_os = "linux"))]
+    pub fn can_sync_whole(&self) -> bool {
+        false
     }
 
     /// A fresh reader of this directory's names.

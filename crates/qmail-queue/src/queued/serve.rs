@@ -373,13 +373,16 @@ impl<'q> Service<'q> {
         let Some(incoming) = conn.incoming.take() else {
             return self.refuse(conn, Fault::Bug);
         };
-        match incoming.publish() {
-            Ok(published) => {
-                self.desk.bring(published, conn, |conn, done| match done {
-                    Ok(()) => self.acknowledge(conn),
-                    Err(fault) => self.refuse(conn, fault),
-                });
+        let tell = |conn, done| match done {
+            Ok(()) => self.acknowledge(conn),
+            Err(fault) => self.refuse(conn, fault),
+        };
+        match incoming.write_out() {
+            // An ordinary user's message holds a thread while it is flushed, of which he has a share.
+            Ok(written) if matches!(conn.holder, Holder::Other(_)) => {
+                self.desk.bring_alone(written, conn, tell);
             }
+            Ok(written) => self.desk.bring(written, conn, tell),
             Err(fault) => self.refuse(conn, fault),
         }
     }

@@ -1,10 +1,14 @@
-//! The desk where published messages become durably visible: one flush for all that lie there.
+//! The desk where messages become durable, then visible, then durably visible: one flush for all that lie there.
 //!
-//! Whoever brings a message while nobody is at the desk serves it until it is empty; the others go on with their work.
+//! Few messages go alone, each flushed by whoever brings it. When there are more, whoever finds nobody at the desk serves
+//! it until it is empty; the others leave theirs there and go on with their work.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use queue::intake::{Fault, Intake, Published};
+use queue::intake::{Durable, Fault, Intake, Published, Round, Written};
+
+/// Messages at the desk from which on they go together. Fewer flush beside each other, and none waits for the other.
+const CROWD: usize = 4;
 
 /// What lies there. `T` is told the outcome.
 #[derive(Debug)]
@@ -15,16 +19,19 @@ pub(super) struct Desk<'q, T> {
 
 #[derive(Debug)]
 struct Pile<'q, T> {
-    published: Vec<Published<'q>>,
-    who: Vec<T>,
+    written: Vec<(Written<'q>, T)>,
+    published: Vec<(Published<'q>, T)>,
+    /// messages that were brought and are not done, wherever they are
+    here: usize,
     is_served: bool,
 }
 
 impl<'q, T> Desk<'q, T> {
     pub(super) fn new(intake: &'q Intake) -> Desk<'q, T> {
         let pile = Pile {
+            written: Vec::new(),
             published: Vec::new(),
-            who: Vec::new(),
+            here: 0,
             is_served: false,
         };
         Desk {
@@ -37,30 +44,86 @@ impl<'q, T> Desk<'q, T> {
         self.pile.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lays a message there. `tell` is called for every message that this caller has served.
+    /// Brings a message whose files are written. `tell` is called for every message that this caller has served.
     pub(super) fn bring(
         &self,
-        published: Published<'q>,
+        written: Written<'q>,
         who: T,
-        mut tell: impl FnMut(T, Result<(), Fault>),
+        tell: impl FnMut(T, Result<(), Fault>),
     ) {
         let mut pile = self.pile();
-        pile.published.push(published);
-        pile.who.push(who);
+        pile.here += 1;
+        if pile.here >= CROWD {
+            pile.written.push((written, who));
+            return self.serve(pile, tell);
+        }
+        drop(pile);
+        self.alone(written, who, tell);
+    }
+
+    /// As `bring`, but it never has others wait for its files, nor waits for theirs.
+    pub(super) fn bring_alone(
+        &self,
+        written: Written<'q>,
+        who: T,
+        tell: impl FnMut(T, Result<(), Fault>),
+    ) {
+        self.pile().here += 1;
+        self.alone(written, who, tell);
+    }
+
+    fn alone(&self, written: Written<'q>, who: T, mut tell: impl FnMut(T, Result<(), Fault>)) {
+        let linked = written.sync().and_then(Durable::link);
+        let mut pile = self.pile();
+        match linked {
+            Ok(published) => {
+                pile.published.push((published, who));
+                self.serve(pile, tell);
+            }
+            Err(fault) => {
+                pile.here -= 1;
+                drop(pile);
+                tell(who, Err(fault));
+            }
+        }
+    }
+
+    fn serve<'s>(
+        &'s self,
+        mut pile: MutexGuard<'s, Pile<'q, T>>,
+        mut tell: impl FnMut(T, Result<(), Fault>),
+    ) {
         if pile.is_served {
             return;
         }
         pile.is_served = true;
-        while !pile.who.is_empty() {
-            let batch = std::mem::take(&mut pile.published);
-            let who = std::mem::take(&mut pile.who);
+        while !(pile.written.is_empty() && pile.published.is_empty()) {
+            let (written, writers): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut pile.written).into_iter().unzip();
+            let (published, readers): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut pile.published).into_iter().unzip();
             drop(pile);
-            let done = self.intake.settle(&batch);
-            queue::intake::pull_trigger(self.intake.queue());
-            for one in who {
-                tell(one, done);
+            let Round { durable, settled } = self.intake.round(written, &published);
+            let (mut linked, mut refused) = (Vec::new(), Vec::new());
+            for (done, who) in durable.into_iter().zip(writers) {
+                match done.and_then(Durable::link) {
+                    Ok(published) => linked.push((published, who)),
+                    Err(fault) => refused.push((who, fault)),
+                }
+            }
+            if !published.is_empty() {
+                queue::intake::pull_trigger(self.intake.queue());
+            }
+            let done = readers.len() + refused.len();
+            for who in readers {
+                tell(who, settled);
+            }
+            for (who, fault) in refused {
+                tell(who, Err(fault));
             }
             pile = self.pile();
+            pile.here -= done;
+            pile.published.append(&mut linked);
         }
         pile.is_served = false;
     }

@@ -156,20 +156,31 @@ impl<'a> Draft<'a> {
         self.on_disk
     }
 
-    /// Makes it durable, then visible.
-    pub(super) fn publish(mut self) -> Result<Published<'a>, Fault> {
+    /// Writes out what is still in memory.
+    pub(super) fn finish(&mut self) -> Result<(), Fault> {
         self.flush_envelope()?;
-        let named = self.named.as_ref().ok_or(Fault::Bug)?;
-        let intd = self.intd.as_ref().ok_or(Fault::Bug)?;
-        let (id, intake) = (named.id, self.intake);
-        let todo = intake.place(Part::Todo, id).map_err(|_| Fault::Todo)?;
         // Both contents are on their way before the first is waited for: on a journalling file system they share a
         // commit, and so does the message's name.
-        sys::dir::start_sync(intd);
+        if let Some(intd) = &self.intd {
+            sys::dir::start_sync(intd);
+        }
+        Ok(())
+    }
+
+    /// Makes both files and the name of the message durable.
+    pub(super) fn sync(&self) -> Result<(), Fault> {
+        let named = self.named.as_ref().ok_or(Fault::Bug)?;
+        let intd = self.intd.as_ref().ok_or(Fault::Bug)?;
         sys::dir::sync(intd).map_err(|_| Fault::Write)?;
         sys::dir::sync(&named.mess).map_err(|_| Fault::Write)?;
-        named.dir.sync().map_err(|_| Fault::Write)?;
+        named.dir.sync().map_err(|_| Fault::Write)
+    }
 
+    /// Makes it visible.
+    pub(super) fn link(mut self) -> Result<Published<'a>, Fault> {
+        let id = self.named.as_ref().ok_or(Fault::Bug)?.id;
+        let intake = self.intake;
+        let todo = intake.place(Part::Todo, id).map_err(|_| Fault::Todo)?;
         let (dir, name) = intake.name(Part::Intd, id);
         dir.link(&name, &todo, id.to_string().as_bytes())
             .map_err(|_| Fault::Todo)?;

@@ -146,6 +146,7 @@ const MAKE: &[c_long] = &[
     libc::SYS_fchmod,
     libc::SYS_fchmodat,
     libc::SYS_utimensat,
+    libc::SYS_syncfs,
 ];
 #[cfg(target_arch = "x86_64")]
 const MAKE_OLD: &[c_long] = &[libc::SYS_link, libc::SYS_rename];
