@@ -1,9 +1,9 @@
 //! qmail-queued: the queue service.
 //!
 //! Threads wait together for connections and for what they say. The one that a piece of news goes to reads it, without
-//! ever waiting for the other side; when a message is whole it writes it, waits for the disk, and hands it to the
-//! `settle` desk, where one flush serves all messages that are there. A slow or silent client holds a connection, whose
-//! number is limited, and nothing else.
+//! ever waiting for the other side; when a message is whole it writes it and hands it to the `settle` desk, where one
+//! flush serves all messages that are there. A slow or silent client holds a connection, whose number is limited, and
+//! nothing else.
 
 mod conn;
 mod door;

@@ -19,9 +19,9 @@ const DRAIN: Duration = Duration::from_secs(15);
 /// How long the workload may take.
 const WORK: Duration = Duration::from_mins(2);
 /// Messages of one workload.
-pub const MAILS: usize = 12;
+pub const MAILS: usize = 18;
 /// So many are given to the queue service at once.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 12;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -194,9 +194,9 @@ fn record(place: &Place<'_>, mails: &[Mail]) -> io::Result<(Vec<Store>, Vec<Even
             taken.mark(Event::Taken(n));
         }
     })));
-    // The first half waits in the queue; the rest comes while deliveries go on, several at once to the queue service.
-    let half = mails.len() / 2;
-    for n in 0..half {
+    // The first third waits in the queue; the rest comes while deliveries go on, several at once to the queue service.
+    let third = mails.len() / 3;
+    for n in 0..third {
         submit(n)?;
     }
     let mut running = suite.start()?;
@@ -205,7 +205,7 @@ fn record(place: &Place<'_>, mails: &[Mail]) -> io::Result<(Vec<Store>, Vec<Even
     } else {
         Some(suite.serve()?)
     };
-    let later: Vec<usize> = (half..mails.len()).collect();
+    let later: Vec<usize> = (third..mails.len()).collect();
     for group in later.chunks(AT_ONCE) {
         if suite.reference {
             group.iter().try_for_each(|n| submit(*n))?;

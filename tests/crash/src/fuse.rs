@@ -13,6 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use sys::spawn::Spawn;
 
@@ -59,6 +60,9 @@ struct State {
     events: Vec<Event>,
     recording: bool,
 }
+
+/// What a flush of a recorded disk takes, about as much as on a real one: so those who share flushes find each other.
+const FLUSH_TIME: Duration = Duration::from_millis(3);
 
 /// The mounted file system. It is detached at the end.
 #[derive(Debug)]
@@ -228,6 +232,9 @@ fn serve(mut device: File, state: &Mutex<State>) {
                 -errno
             }
         };
+        if operation == FSYNC && state.lock().is_ok_and(|s| s.recording) {
+            std::thread::sleep(FLUSH_TIME);
+        }
         let length = u32::try_from(out.len()).unwrap();
         out[..4].copy_from_slice(&length.to_ne_bytes());
         out[4..8].copy_from_slice(&error.to_ne_bytes());

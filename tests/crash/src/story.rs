@@ -94,7 +94,7 @@ const fn story(
 #[rustfmt::skip]
 pub const STORIES: [Story; 38] = [
     story("queue: qmail-queue", "qmail-queue", Way::Queue, 1, ALICE, &[]),
-    story("queue: qmail-queued, four at once", "qmail-queued", Way::Service, 4, ALICE, &[]),
+    story("queue: qmail-queued, eight at once", "qmail-queued", Way::Service, 8, ALICE, &[]),
     story("receive: qmail-smtpd, two messages", "qmail-smtpd", Way::Smtp, 2, ALICE, &[]),
     story("receive: child of smtpd", "qmail-smtpd/child", Way::Smtp, 1, ALICE, &[]),
     story("receive: qmail-queue under smtpd", "qmail-queue", Way::Smtp, 2, ALICE, &[]),

@@ -127,7 +127,6 @@ impl<'a> Draft<'a> {
         self.flush_message()?;
         self.message = Bytes::new();
         let named = self.named.as_ref().ok_or(Fault::Bug)?;
-        sys::dir::start_sync(&named.mess);
         let (dir, name) = self.intake.name(Part::Intd, named.id);
         self.intd = Some(dir.create_new(&name, 0o644).map_err(|_| Fault::Intd)?);
         self.names = Names::MessAndIntd;
@@ -158,19 +157,17 @@ impl<'a> Draft<'a> {
 
     /// Writes out what is still in memory.
     pub(super) fn finish(&mut self) -> Result<(), Fault> {
-        self.flush_envelope()?;
-        // Both contents are on their way before the first is waited for: on a journalling file system they share a
-        // commit, and so does the message's name.
-        if let Some(intd) = &self.intd {
-            sys::dir::start_sync(intd);
-        }
-        Ok(())
+        self.flush_envelope()
     }
 
     /// Makes both files and the name of the message durable.
     pub(super) fn sync(&self) -> Result<(), Fault> {
         let named = self.named.as_ref().ok_or(Fault::Bug)?;
         let intd = self.intd.as_ref().ok_or(Fault::Bug)?;
+        // Both contents are on their way before the first is waited for: on a journalling file system they share a
+        // commit, and so does the message's name.
+        sys::dir::start_sync(&named.mess);
+        sys::dir::start_sync(intd);
         sys::dir::sync(intd).map_err(|_| Fault::Write)?;
         sys::dir::sync(&named.mess).map_err(|_| Fault::Write)?;
         named.dir.sync().map_err(|_| Fault::Write)

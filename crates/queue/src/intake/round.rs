@@ -1,11 +1,14 @@
 //! One flush for many messages: those that are written, and those that are linked.
 //!
 //! fsync of one file after the other costs a flush of the disk for each of them, though the first has made a journal
-//! commit all of it. syncfs is one. It also waits for what others have written on that file system, so it is taken only
-//! while that is little; and only where it is known to reach the disk.
+//! commit all of it. syncfs is one. It also waits for what others have written on that file system, so it is left for a
+//! while when it was slow, or when much is unwritten on the machine; and it is taken only where it is known to reach the
+//! disk.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use sys::Dir;
 
@@ -13,8 +16,12 @@ use super::{Durable, Fault, Intake, Published, Written};
 
 /// Where the kernel says how much is not yet written.
 const MEMINFO: &str = "/proc/meminfo";
-/// Kilobytes that everybody on the machine may have unwritten for syncfs to be the quicker way.
-const DIRTY_LIMIT: u64 = 64 * 1024;
+/// Kilobytes that everybody on the machine may have unwritten for syncfs to be tried.
+const DIRTY_LIMIT: u64 = 1 << 20;
+/// A syncfs that takes longer has waited for others.
+const SLOW: Duration = Duration::from_millis(250);
+/// It is not tried then for so many times what it took: at most a hundredth of the time goes into slow ones.
+const PAUSE: u32 = 100;
 /// Bytes of that file that are looked at: the line is among the first twenty.
 const LOOKED_AT: usize = 2048;
 
@@ -22,6 +29,9 @@ const LOOKED_AT: usize = 2048;
 #[derive(Debug)]
 pub(super) struct Whole {
     meminfo: File,
+    since: Instant,
+    /// milliseconds after `since` before which it is not tried
+    not_before: AtomicU64,
 }
 
 impl Whole {
@@ -34,17 +44,36 @@ impl Whole {
             }
         }
         let meminfo = File::open(MEMINFO).ok()?;
-        queue.can_sync_whole().then_some(Whole { meminfo })
+        queue.can_sync_whole().then(|| Whole {
+            meminfo,
+            since: Instant::now(),
+            not_before: AtomicU64::new(0),
+        })
     }
 
-    /// Whether little enough is unwritten, everywhere.
+    /// Whether it may be tried: it was not slow of late, and little enough is unwritten.
     fn is_quick(&self) -> bool {
+        if millis(self.since.elapsed()) < self.not_before.load(Ordering::Relaxed) {
+            return false;
+        }
         let mut text = [0; LOOKED_AT];
         let Ok(count) = self.meminfo.read_at(&mut text, 0) else {
             return false;
         };
         dirty(text.get(..count).unwrap_or_default()).is_some_and(|kb| kb <= DIRTY_LIMIT)
     }
+
+    /// Notes how long one has taken.
+    fn took(&self, time: Duration) {
+        if time > SLOW {
+            let until = millis(self.since.elapsed() + time.saturating_mul(PAUSE));
+            self.not_before.store(until, Ordering::Relaxed);
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Kilobytes on the lines `Dirty:` and `Writeback:`.
@@ -91,7 +120,13 @@ impl Intake {
         let Some(whole) = &self.whole else {
             return false;
         };
-        if !whole.is_quick() || self.queue.sync_whole().is_err() {
+        if !whole.is_quick() {
+            return false;
+        }
+        let start = Instant::now();
+        let done = self.queue.sync_whole();
+        whole.took(start.elapsed());
+        if done.is_err() {
             return false;
         }
         // Without a journal, ext4 writes names after its last flush; an fsync flushes once more.
@@ -105,6 +140,20 @@ impl Intake {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn after_a_slow_one_it_is_left_for_a_while() {
+        let whole = Whole {
+            meminfo: File::open("/dev/null").unwrap(),
+            since: Instant::now(),
+            not_before: AtomicU64::new(0),
+        };
+        whole.took(SLOW);
+        assert_eq!(whole.not_before.load(Ordering::Relaxed), 0);
+        whole.took(SLOW * 2);
+        assert!(whole.not_before.load(Ordering::Relaxed) >= millis(SLOW * 2 * PAUSE));
+        assert!(!whole.is_quick());
+    }
 
     #[test]
     fn the_kernel_says_how_much_is_unwritten() {
