@@ -7,7 +7,7 @@ give them (0 log; 1, 2 local; 3, 4 remote; 5, 6 clean) and plays both
 spawners: every order is written to ORDERS, and the beginning of the
 recipient decides the report: fail D, wait Z (unless the file "ok" exists),
 odd some unsafe bytes, rubbish an unknown letter (unless "ok" exists), late the rest
-of the name after half a second, anything else K. All of it runs as the caller.
+of the name after half a second, held K when the file "go" exists, anything else K. All of it runs as the caller.
 """
 
 import fcntl
@@ -56,6 +56,8 @@ def report_for(recipient):
     if local.startswith(b"late"):
         time.sleep(0.5)
         local = local[4:]
+    while local.startswith(b"held") and not os.path.exists("go"):
+        time.sleep(0.02)
     if local.startswith(b"fail"):
         return b"Dno way\nat all\n"
     if local.startswith(b"wait"):

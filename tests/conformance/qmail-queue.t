@@ -63,8 +63,23 @@ step 'no mess directory' 'mv $HOMEDIR/queue/mess $HOMEDIR/p; qmail-queue <msg 1<
 step 'no intd directory' 'mv $HOMEDIR/queue/intd $HOMEDIR/p; qmail-queue <msg 1<good; echo $?; mv $HOMEDIR/p $HOMEDIR/queue/intd; ./left'
 step 'no todo directory' 'mv $HOMEDIR/queue/todo $HOMEDIR/p; qmail-queue <msg 1<good; echo $?; mv $HOMEDIR/p $HOMEDIR/queue/todo; ./left'
 step 'no trigger' 'mv $HOMEDIR/queue/lock $HOMEDIR/p; qmail-queue <msg 1<good; echo $?; mv $HOMEDIR/p $HOMEDIR/queue/lock; ./left'
-step 'pulls the trigger' '(timeout 2 head -c 1 <>$HOMEDIR/queue/lock/trigger | wc -c) & sleep 0.3; qmail-queue <msg 1<good; wait; ./left'
+step 'pulls the trigger' 'exec 8<>$HOMEDIR/queue/lock/trigger; qmail-queue <msg 1<good; timeout 5 head -c 1 <&8 | wc -c; ./left'
 step 'a limit on file size' 'sh -c "ulimit -f 0; exec qmail-queue" <msg 1<good; echo $?; ./left'
-step 'HUP and INT are ignored' '(sleep 1; echo x) | sh -c "echo \$\$ >pid; exec qmail-queue" 1<good & sleep 0.4; kill -HUP $(cat pid); kill -INT $(cat pid); wait; ./left'
-step 'TERM is not ignored and leaves the message file' '(sleep 1; echo x) | sh -c "sh -c \"echo \\$\\$ >pid; exec qmail-queue\" 1<good 2>/dev/null; echo \$? >code" 2>/dev/null & sleep 0.4; kill -TERM $(cat pid); wait; cat code; ./left'
-step 'ALRM stops it with nothing cleaned' '(sleep 1; echo x) | sh -c "sh -c \"echo \\\$\\\$ >pid; exec qmail-queue\" 1<good; echo \$? >code" & sleep 0.4; kill -ALRM $(cat pid); wait; cat code; ./left'
+# midway SIGNAL...: to a qmail-queue that waits for the rest of the message; its code
+put midway <<'X'
+#!/bin/sh
+mkfifo rest
+env --default-signal=INT qmail-queue <rest 1<good &
+pid=$!
+exec 9>rest
+rm rest
+until find "$HOMEDIR/queue/mess" -type f | grep -q .; do sleep 0.02; done
+for signal; do kill -$signal $pid; done
+case $1 in HUP) echo x >&9; exec 9>&- ;; esac
+wait $pid 2>/dev/null
+echo $?
+X
+chmod 755 midway
+step 'HUP and INT are ignored' './midway HUP INT; ./left'
+step 'TERM is not ignored and leaves the message file' './midway TERM; ./left'
+step 'ALRM stops it with nothing cleaned' './midway ALRM; ./left'

@@ -3,6 +3,8 @@
 # needs: home users
 # mask: pid uid date time
 
+# Each command waits for what it needs.
+LIMIT=40
 q=$HOMEDIR/queue; export q
 cd "$HOMEDIR/control"
 echo me.test >me; printf 'me.test\nlocal.test\n' >locals
@@ -20,7 +22,7 @@ had=$(grep -c "^end msg" log)
 printf 'Subject: x\n\nbody\n' | qmail-queue 1<env || echo "queue $?"
 tries=0
 until [ "$(grep -c "^end msg" log)" -ge $((had + ${ENDS-1})) ]; do
-	tries=$((tries + 1)); [ $tries -gt 80 ] && { echo late; break; }
+	tries=$((tries + 1)); [ $tries -gt 400 ] && { echo late; break; }
 	sleep 0.05
 done
 sleep 0.1
@@ -37,7 +39,27 @@ echo
 tail -n +$(($(cat seen2) + 1)) orders | sh tidy
 wc -l <orders >seen2
 X
-chmod 755 send got
+# lines N PATTERN: wait until so many lines of the log that were not seen match
+put lines <<'X'
+#!/bin/sh
+tries=0
+until [ "$(tail -n +$(($(cat seen) + 1)) log | grep -c "$2")" -ge "$1" ]; do
+	tries=$((tries + 1)); [ $tries -gt 400 ] && { echo "no $1 times $2"; break; }
+	sleep 0.05
+done
+sleep 0.1
+X
+# calm: wait until qmail-send has taken its signals and sleeps again
+put calm <<'X'
+#!/bin/sh
+tries=0
+until grep -q '^State:.S' /proc/$send/status && ! grep -q '^S[a-z]*Pnd:.*[1-9a-f]' /proc/$send/status; do
+	tries=$((tries + 1)); [ $tries -gt 400 ] && { echo 'no rest'; break; }
+	sleep 0.05
+done
+sleep 0.1
+X
+chmod 755 send got lines calm
 PATH=$PWD:$PATH; export PATH
 echo 0 >seen; echo 0 >seen2
 : >log; : >orders
@@ -81,9 +103,9 @@ step 'no recipients' './send s@x.test; ./got'
 step 'an unsafe report' './send s@x.test odd@me.test; ./got'
 step 'unsafe addresses' './send "s
 %é@x" "a b%	@me.test"; ./got'
-step 'a report with an unknown letter' '{ printf "Fs@x.test\0Trubbish@me.test\0\0" >env; qmail-queue <tidy 1<env; sleep 0.7; ./got; }'
+step 'a report with an unknown letter' '{ printf "Fs@x.test\0Trubbish@me.test\0\0" >env; qmail-queue <tidy 1<env; ./lines 1 ^delivery; ./got; }'
 touch ok; kill -ALRM $send
-await 'tail -1 log | grep "end msg"'
+./lines 1 "^end msg"
 rm ok; ./got >/dev/null
 step 'a failure bounces' 'ENDS=2 ./send s@me.test fail@me.test; ./got'
 step 'a failure of two' 'ENDS=2 ./send s@me.test fail@me.test fail2@far.test; ./got | grep -v status: | sort'
@@ -93,17 +115,16 @@ echo fail@me.test | cut -d@ -f1 >"$HOMEDIR/control/doublebounceto"
 step 'a failure without a sender' 'ENDS=2 ./send "" fail@me.test; ./got'
 step 'a sender of lists' 'ENDS=2 ./send "list-@me.test-@[]" fail@me.test; ./got'
 step 'each recipient has a sender of its own' './send "list-@me.test-@[]" a@far.test b@me.test; ./got | grep -v status: | sort'
-step 'a deferral' 'printf "Fs@x.test\0Twait@me.test\0Ta@me.test\0\0" >env; qmail-queue <tidy 1<env; sleep 0.7; ./got | grep -v status: | sort'
+step 'a deferral' 'printf "Fs@x.test\0Twait@me.test\0Ta@me.test\0\0" >env; qmail-queue <tidy 1<env; ./lines 2 ^delivery; ./got | grep -v status: | sort'
 step 'is in the queue' 'qmail-qread | sed "s/#[0-9]*  [0-9]*/#ID  N/"; cat $q/local/*/* | tr "\0" "\n"; stat -c %a $q/local/*/* $q/info/*/* | sort -u'
-kill -ALRM $send; sleep 0.5
+kill -ALRM $send; ./lines 1 ^delivery
 step 'ALRM tries again at once' './got | grep -v status: | sort'
 touch ok
-kill -ALRM $send
-await 'tail -1 log | grep "end msg"'
+kill -ALRM $send; ./lines 1 "^end msg"
 step 'and then it is done' './got | grep -v status: | sort'
 echo 'new.test:me' >"$HOMEDIR/control/virtualdomains"
 printf 'other.test\n' >"$HOMEDIR/control/locals"
-kill -HUP $send; sleep 0.3
+kill -HUP $send; ./calm
 step 'HUP reads virtualdomains and locals' './send s@x.test a@new.test b@virt.test c@other.test d@me.test; ./got | grep -a "<" | sort'
 stop
 step 'TERM ends it' './got | tail -2; cat pid.code'
@@ -111,7 +132,7 @@ echo 1 >"$HOMEDIR/control/concurrencylocal"; echo 300 >"$HOMEDIR/control/concurr
 start
 step 'concurrency' 'tail -1 log'
 : >orders; echo 0 >seen2; wc -l <log >seen
-step 'TERM waits for a delivery under way' 'printf "Fs\0Tlate@me.test\0\0" >env; qmail-queue <tidy 1<env; await() { until grep -q late orders; do sleep 0.02; done; }; await; kill -TERM $send; until test -s pid.code; do sleep 0.05; done; ./got; cat pid.code'
+step 'TERM waits for a delivery under way' 'printf "Fs\0Theld@me.test\0\0" >env; qmail-queue <tidy 1<env; until grep -q held orders; do sleep 0.02; done; kill -TERM $send; ./calm; touch go; until test -s pid.code; do sleep 0.05; done; ./got; cat pid.code'
 echo 0 >"$HOMEDIR/control/queuelifetime"
 echo 20 >"$HOMEDIR/control/concurrencylocal"
 echo me.test >"$HOMEDIR/control/locals"
@@ -122,16 +143,16 @@ wc -l <log >seen; wc -l <orders >seen2
 step 'a triple bounce' 'ENDS=3 ./send fail@me.test fail@me.test; ./got'
 step 'a failure of a double bounce' './send "#@[]" fail@me.test; ./got'
 ENDS=1 ./send wait@me.test fail@me.test me@me.test latefail@far.test
+./lines 4 ^delivery
 step 'the text of a bounce' 'cat $(grep -l "failure notice" $q/mess/*/*) | tail -n +2'
 touch ok
-kill -ALRM $send
-await 'tail -1 log | grep "end msg"'
+kill -ALRM $send; ./lines 2 "^end msg"
 rm ok
 wc -l <log >seen; wc -l <orders >seen2
 printf 'Fs@me.test\0Twait@me.test\0\0' >env; qmail-queue <tidy 1<env
+./lines 1 ^delivery
 sleep 2.2
-kill -ALRM $send
-await 'tail -n +$(($(cat seen) + 1)) log | grep bounce'; sleep 0.3
+kill -ALRM $send; ./lines 2 "^end msg"
 step 'the end of the lifetime' './got'
 stop
 rm "$HOMEDIR/control/me" "$HOMEDIR/control/locals"

@@ -14,7 +14,7 @@ const SALT: &[u8] = b"0123456789abcdef";
 
 /// Not a test: the checker of the tests below, which run this program again. It knows one name and one password.
 #[test]
-#[ignore = "run by the others"]
+#[ignore = "a role that other tests play"]
 fn as_checker() {
     if std::env::var_os("AUTH_TEST_CHECKER").is_none() {
         return;
