@@ -76,10 +76,16 @@ fn silence_ends_after_its_time() {
 #[test]
 fn a_connection_that_is_cut_is_an_end_and_is_told() {
     let scratch = scratch("cut");
-    let server = Server::start(&scratch, &[], &["sh", "-c", "cat >got; echo over >over"]);
+    let server = Server::start(
+        &scratch,
+        &[],
+        &["sh", "-c", "echo hi; cat >got; echo over >over"],
+    );
+    // Whoever is greeted knows that the handshake is over on the other side, too.
     server.python(
         "
 s = tls()
+s.recv(10)
 s.sendall(b'half of a mess')
 raw = socket.socket(fileno=s.detach())
 raw.shutdown(socket.SHUT_WR)
@@ -97,10 +103,16 @@ rest(raw)
 #[test]
 fn bytes_that_are_no_record_end_the_session() {
     let scratch = scratch("garbage");
-    let server = Server::start(&scratch, &[], &["sh", "-c", "cat >got; echo over >over"]);
+    let server = Server::start(
+        &scratch,
+        &[],
+        &["sh", "-c", "echo hi; cat >got; echo over >over"],
+    );
+    // Whoever is greeted knows that the handshake is over on the other side, too.
     server.python(
         "
 s = tls()
+s.recv(10)
 s.sendall(b'half of a mess')
 raw = socket.socket(fileno=s.detach())
 raw.setblocking(True)
