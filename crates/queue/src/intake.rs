@@ -133,7 +133,10 @@ impl Intake {
             todo: intake.hold(Part::Todo).map_err(|_| Fault::Todo)?,
         };
         let held = [&intake.held.mess, &intake.held.intd, &intake.held.todo];
-        intake.whole = Whole::of(&intake.queue, held.into_iter().flatten());
+        // Directories that are not held may lie anywhere.
+        if held.iter().all(|dirs| !dirs.is_empty()) {
+            intake.whole = Whole::of(&intake.queue, held.into_iter().flatten());
+        }
         Ok(intake)
     }
 
