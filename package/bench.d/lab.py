@@ -118,7 +118,8 @@ def pss(pids):
 
 def flushes():
     """Flushes of the device below the place so far; None if it does not tell."""
-    device = os.stat(PLACE).st_dev
+    # Not that of the place: btrfs has device numbers of its own.
+    device = os.stat(os.environ.get("BENCH_DEVICE", PLACE)).st_rdev
     try:
         fields = open(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read().split()
         return int(fields[15])
@@ -126,8 +127,16 @@ def flushes():
         return None
 
 
+def processors():
+    """Seconds that all processors together were busy so far, and that they were there."""
+    user, nice, system, idle, iowait, *other = (int(n) / os.sysconf("SC_CLK_TCK") for n in open("/proc/stat").readline().split()[1:9])
+    busy = user + nice + system + sum(other)
+    return busy, busy + idle + iowait
+
+
 class Measured:
-    """with Measured(group) as m: ...   afterwards m.seconds, m.cpu, m.flushes"""
+    """with Measured(group) as m: ...   afterwards m.seconds, m.cpu, m.flushes; m.load, the CPU seconds of programs that were
+    run and waited for meanwhile; m.busy, the share of the machine's processors that was in use, by whomever"""
 
     def __init__(self, group):
         self.group = group
@@ -135,6 +144,7 @@ class Measured:
     def __enter__(self):
         os.sync()
         self._cpu, self._flushes, self._begin = self.group.cpu(), flushes(), time.monotonic()
+        self._load, self._processors = os.times(), processors()
         return self
 
     def stop(self):
@@ -144,7 +154,10 @@ class Measured:
     def __exit__(self, *_):
         if not hasattr(self, "seconds"):
             self.stop()
-        cpu, flushed = self.group.cpu(), flushes()
+        cpu, flushed, load = self.group.cpu(), flushes(), os.times()
+        busy, there = (now - then for now, then in zip(processors(), self._processors))
+        self.busy = busy / there if there else None
+        self.load = load.children_user + load.children_system - self._load.children_user - self._load.children_system
         self.cpu = None if cpu is None else cpu - self._cpu
         self.flushes = None if flushed is None else flushed - self._flushes
 

@@ -54,7 +54,8 @@ def rate_rows(title, medians, parts):
 
 def result(measured, count):
     share = lambda value, scale: None if value is None else value * scale / count
-    return {"rate": count / measured.seconds, "cpu": share(measured.cpu, 1000), "flushes": share(measured.flushes, 1)}
+    return {"rate": count / measured.seconds, "cpu": share(measured.cpu, 1000), "flushes": share(measured.flushes, 1),
+            "load": share(measured.load, 1000), "busy": measured.busy}
 
 
 def accept(sessions, keep):
@@ -217,7 +218,7 @@ def main():
     print(f"Messages each second, CPU-ms and flushes of the device for each; in brackets times Postfix. Medians of {RUNS} "
           f"alternating runs of {COUNT} messages of {SIZE} bytes. {os.uname().release}, {os.cpu_count()} processors, "
           f"{os.environ.get('BENCH_FS', '?')}.\n", flush=True)
-    rows = []
+    rows, shares = [], []
     plan = []
     if "accept" in tests:
         plan += [(f"accept, {n} session{'s' * (n > 1)}, {'many' if keep else 'one'}", accept(n, keep)) for n in (1, 20, 100) for keep in (False, True)]
@@ -230,9 +231,13 @@ def main():
         if only and only not in title:
             continue
         note(title)
-        rows.append(rate_rows(title, alternating(test, parts), parts))
+        medians = alternating(test, parts)
+        rows.append(rate_rows(title, medians, parts))
+        shares.append([title, *(f"{number((medians[s].get('busy') or 0) * 100, 0)}%, {number(medians[s].get('load'))}" for s in parts)])
     if rows:
         table(head, rows)
+        print("How busy the machine's processors were, and CPU-ms of the load itself for each message.\n")
+        table(head, shares)
     for name, test, shown in (
             ("fanout", fanout, {"seconds": "5,000 recipients at one host, s", "cpu": "CPU-ms each", "connections": "connections"}),
             ("backlog", backlog, {"empty": "1,000 local messages, empty queue, s", "after the flood": f"after {BACKLOG:,} for a host that defers, s",
