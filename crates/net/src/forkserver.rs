@@ -2,9 +2,9 @@
 //!
 //! A server runs the program with one end of a `sys::handover::pair` as descriptors 0 and 1, and names it in
 //! `TCPFORKSERVER`. The program says `HELLO`. Then each message of the server is one connection: its descriptor, and
-//! the words that the program's environment is made of. The program copies itself, answers with the process id of the
-//! copy, and waits for the next one; it never sees a byte of any client. The copy is a child of the server, which hears
-//! of its end as of any child's.
+//! the words that the program's environment is made of. A copy of the program takes it, one that was made before it came:
+//! it answers with its process id, while the program makes the next copy. The program never sees a byte of any client.
+//! The copy is a child of the server, which hears of its end as of any child's, and of those that never had a connection.
 //!
 //! A message has words with a NUL after each: first those of an announcement, then the environment. The copy writes the
 //! announcement on descriptor 2 when it is ready, with its process id between each two of its words.
@@ -17,9 +17,12 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use base::{Bytes, Call};
+use sys::bell::Bell;
 use sys::handover::{self, Patience};
+use sys::poll::Wait;
 
 use crate::starttls;
 
@@ -76,61 +79,123 @@ pub fn role(call: &Call, prepare: impl FnOnce()) -> Role {
     copies(server)
 }
 
-/// Copies this process for each connection.
+/// Copies this process for each connection, one copy ahead: it takes the next message itself, and then rings for the one
+/// after it to be made.
 fn copies(server: OwnedFd) -> Role {
+    let Ok(taken) = Bell::new() else {
+        return Role::Leave;
+    };
     let mut buffer = vec![0; BUFFER];
     loop {
-        let received =
-            handover::receive_several::<DESCRIPTORS>(&server, &mut buffer, Patience::Wait);
-        let (count, descriptors) = match received {
-            Ok((0, _)) => return Role::Leave,
-            Ok((count, descriptors)) if matches!(descriptors.len(), 1 | DESCRIPTORS) => {
-                (count, descriptors)
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Ok(_) | Err(_) => return Role::Leave,
+        let made = sys::process::fork_sibling().or_else(|_| {
+            // Perhaps there is room when somebody comes.
+            waits(&mut [Wait::readable(&server)])?;
+            sys::process::fork_sibling()
+        });
+        let going_on = match made {
+            Ok(None) => return spare(server, taken, buffer),
+            Ok(Some(_)) => needed(&server, &taken),
+            Err(error) => refuse(&server, &mut buffer, &error),
         };
-        let answer = match sys::process::fork_sibling() {
-            Ok(None) => {
-                drop(server);
-                buffer.truncate(count);
-                return match become_fresh(buffer, descriptors) {
-                    Ok(()) => Role::Serve,
-                    Err(_) => Role::Leave,
-                };
-            }
-            Ok(Some(pid)) => i32::try_from(pid).unwrap_or(-1),
-            Err(e) => -e.raw_os_error().unwrap_or(1),
-        };
-        drop(descriptors);
-        // The next copy must not find this client's words.
-        if let Some(used) = buffer.get_mut(..count) {
-            used.fill(0);
-        }
-        if handover::send_waiting(&server, &answer.to_le_bytes(), None).is_err() {
+        if going_on.is_err() {
             return Role::Leave;
         }
     }
 }
 
+/// Waits until the copy has taken a message, so that another is needed. If it dies before, the server hears of that.
+///
+/// # Errors
+/// The server has gone.
+fn needed(server: &OwnedFd, taken: &Bell) -> io::Result<()> {
+    let mut list = [Wait::readable(taken), Wait::hung_up(server)];
+    waits(&mut list)?;
+    if list.last().is_some_and(Wait::is_ready) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    taken.heard(Duration::ZERO).map(drop)
+}
+
+/// Waits, signals or not.
+fn waits(list: &mut [Wait]) -> io::Result<()> {
+    loop {
+        match sys::poll::wait(list, None) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            done => return done.map(drop),
+        }
+    }
+}
+
+/// Takes a connection that no copy can be made for.
+fn refuse(server: &OwnedFd, buffer: &mut [u8], error: &io::Error) -> io::Result<()> {
+    let (count, descriptors) = receive(server, buffer)?;
+    drop(descriptors);
+    // The next copy must not find this client's words.
+    if let Some(used) = buffer.get_mut(..count) {
+        used.fill(0);
+    }
+    answer(server, -error.raw_os_error().unwrap_or(1))
+}
+
+/// A copy before its connection has come.
+fn spare(server: OwnedFd, taken: Bell, mut buffer: Bytes) -> Role {
+    let Ok((count, descriptors)) = receive(&server, &mut buffer) else {
+        return Role::Leave;
+    };
+    let pid = i32::try_from(std::process::id()).unwrap_or(-1);
+    let told = answer(&server, pid).and_then(|()| taken.ring());
+    drop((server, taken));
+    buffer.truncate(count);
+    match told.and_then(|()| become_fresh(buffer, descriptors)) {
+        Ok(()) => Role::Serve,
+        Err(_) => Role::Leave,
+    }
+}
+
+/// Takes one message.
+///
+/// # Errors
+/// The server has gone, or does not keep to the form.
+fn receive(server: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    loop {
+        match handover::receive_several::<DESCRIPTORS>(server, buffer, Patience::Wait) {
+            Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok((count, descriptors)) if matches!(descriptors.len(), 1 | DESCRIPTORS) => {
+                return Ok((count, descriptors));
+            }
+            Ok(_) => return Err(io::ErrorKind::InvalidData.into()),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+fn answer(server: &OwnedFd, number: i32) -> io::Result<()> {
+    handover::send_waiting(server, &number.to_le_bytes(), None)
+}
+
 /// Makes a copy what a process would be that was started for this connection.
 fn become_fresh(mut message: Bytes, descriptors: Vec<OwnedFd>) -> io::Result<()> {
     let length = announcement_length(&message).ok_or(io::ErrorKind::InvalidData)?;
-    let mut environment = message.split_off(length);
+    let announcement = announced(
+        message.get(..length).unwrap_or_default(),
+        std::process::id(),
+    );
+    // The environment stays where it came: to give such a large piece of memory back costs more than it is worth.
+    message.drain(..length);
     let mut descriptors = descriptors.into_iter();
     let connection = descriptors.next().ok_or(io::ErrorKind::InvalidData)?;
     handover::put_as_standard(&connection)?;
     drop(connection);
     for (name, descriptor) in starttls::DESCRIPTORS.iter().zip(descriptors) {
         let number = sys::fd::adopt(descriptor)?;
-        environment.extend_from_slice(name);
-        environment.extend_from_slice(format!("={number}\0").as_bytes());
+        message.extend_from_slice(name);
+        message.extend_from_slice(format!("={number}\0").as_bytes());
     }
-    sys::process::set_environment(environment)?;
+    sys::process::set_environment(message)?;
     if length > ANNOUNCEMENT {
-        let text = announced(&message, std::process::id());
         // Trouble with the log is nobody's business, as when the program is run.
-        let _ = sys::fd::inherited(2).and_then(|log| sys::fd::write_all(&log, &text));
+        let _ = sys::fd::inherited(2).and_then(|log| sys::fd::write_all(&log, &announcement));
     }
     Ok(())
 }
@@ -180,7 +245,7 @@ pub fn hand(
     to: &OwnedFd,
     message: &[u8],
     descriptors: &[BorrowedFd<'_>],
-    wait: std::time::Duration,
+    wait: Duration,
 ) -> Result<u32, Refused> {
     handover::send_several(to, message, descriptors).map_err(Refused::Untouched)?;
     if !sys::poll::readable(to, wait).map_err(Refused::Lost)? {

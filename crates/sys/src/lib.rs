@@ -9,6 +9,7 @@
 //!
 //! The only crate with `unsafe`. Every block says why it is sound.
 
+pub mod bell;
 pub mod dir;
 pub mod errno;
 pub mod fd;

@@ -31,6 +31,15 @@ impl Wait {
         }
     }
 
+    /// Waits until the other side is gone, and for nothing else.
+    pub fn hung_up(fd: &impl AsRawFd) -> Wait {
+        Wait {
+            fd: fd.as_raw_fd(),
+            events: 0,
+            seen: 0,
+        }
+    }
+
     /// Whether the last `wait` found it ready (an error or a hang-up counts: the next call will tell).
     pub fn is_ready(&self) -> bool {
         self.seen != 0

@@ -167,6 +167,16 @@ impl Copies {
         warn(settings, format!("lost the fork server: {why}"));
     }
 
+    /// A copy died that was waiting for a connection. Its fork server does not know: another has to take over.
+    pub(super) fn lost_spare(&mut self, settings: &Settings) {
+        if self.serving.take().is_some() {
+            warn(
+                settings,
+                "lost a copy of the program, renewing the fork server",
+            );
+        }
+    }
+
     /// Whether `pid`, which has ended, was a fork server and not somebody's connection.
     pub(super) fn ended(&mut self, settings: &Settings, pid: u32) -> bool {
         let before = self.pids.len();

@@ -1,6 +1,6 @@
 //! The listener's loop: accept, admit, start, reap. Nothing in it waits for a client, the DNS or the disk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -107,6 +107,8 @@ pub struct Server<'a, F: Front> {
     /// of the programs, before anything is known of a client
     environment: Vec<(Bytes, Bytes)>,
     children: u64,
+    /// process ids of the children, where a fork server may have others
+    sessions: HashSet<u32>,
     limits: Limits,
     counters: Counters,
     copies: Copies,
@@ -150,6 +152,7 @@ impl<'a, F: Front> Server<'a, F> {
             listener: Some(listener),
             environment: handed::environment(),
             children: 0,
+            sessions: HashSet::new(),
             counters: Counters::new(extras.counters.clone())?,
             copies: Copies::new(extras.fork_server),
             limits: Limits::new(extras.per_address, extras.rate),
@@ -384,6 +387,9 @@ impl<'a, F: Front> Server<'a, F> {
         };
         match made {
             Ok(pid) => {
+                if self.settings.extras.fork_server {
+                    self.sessions.insert(pid);
+                }
                 if let Some(source) = source {
                     self.limits.started(pid, source);
                 }
@@ -435,6 +441,13 @@ impl<'a, F: Front> Server<'a, F> {
     fn reap(&mut self) {
         while let Some((pid, status)) = sys::process::ended_status() {
             if self.copies.ended(self.settings, pid) {
+                continue;
+            }
+            // A copy that never had a connection is nobody's end.
+            if self.settings.extras.fork_server && !self.sessions.remove(&pid) {
+                if status != 0 {
+                    self.copies.lost_spare(self.settings);
+                }
                 continue;
             }
             say(self.settings, format!("end {pid} status {status}"));
