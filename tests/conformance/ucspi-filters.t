@@ -1,6 +1,7 @@
 # addcr, delcr, fixcrio, recordio, argv0: the corners.
 # programs: argv0 addcr delcr fixcrio recordio
 # mask: recordio
+# The program may end before all of its output is on; cat waits for the rest.
 
 step 'argv0 with an empty name' 'argv0 sh "" -c "echo \"<\$0>\"" ""'
 step 'argv0 finds the program in PATH' 'argv0 cat /x/dog /dev/null'
@@ -18,9 +19,9 @@ step 'delcr NUL and odd bytes' 'printf "\0\r\n\r\0\n\377\r" | delcr'
 step 'delcr a large text' 'seq 1 200000 | addcr | delcr | md5sum; seq 1 200000 | md5sum'
 step 'delcr a CR at every end of a block' 'for n in 1 2 3 4 5 6 7 8 9; do head -c $((1024 * 8 * n - 1)) /dev/zero; printf "\r\n"; done | delcr | md5sum'
 step 'delcr CR alone at the end' 'printf "\r" | delcr'
-step 'fixcrio an LF that comes late' '(printf "a\r"; sleep 0.2; printf "\n"; sleep 0.2; printf "\n") | fixcrio cat -A'
+step 'fixcrio an LF that comes late' '(printf "a\r"; sleep 0.2; printf "\n"; sleep 0.2; printf "\n") | fixcrio cat -A | cat'
 step 'fixcrio a large text' 'seq 1 200000 | fixcrio cat | md5sum; seq 1 200000 | addcr | md5sum'
-step 'fixcrio arguments pass' 'fixcrio printf "%s,%s" -x "a b"'
+step 'fixcrio arguments pass' 'fixcrio printf "%s,%s" -x "a b" | cat'
 step 'fixcrio no input' 'fixcrio cat </dev/null'
 step 'fixcrio finds the program in PATH' 'fixcrio true'
 step 'fixcrio takes no options' 'fixcrio -x'
@@ -29,8 +30,8 @@ step 'recordio empty lines' 'printf "\n\na\n" | recordio cat 2>&1 >out | sort >&
 step 'recordio odd bytes' 'printf "\0\377\r\n\033[1m" | recordio cat 2>&1 >out | sort >&2; cat out'
 step 'recordio the text passes' 'seq 1 200000 | recordio cat 2>/dev/null | md5sum; seq 1 200000 | md5sum'
 step 'recordio the log has all' 'seq -w 1 20000 | recordio cat 2>&1 >/dev/null | grep -c " < .* $"'
-step 'recordio packets as they come' '(printf ab; sleep 0.3; printf "c\nd"; sleep 0.3; printf "\n") | recordio cat 2>&1 >out | sort >&2; cat out'
+step 'recordio packets as they come' '(printf ab; sleep 0.7; printf "c\nd"; sleep 0.7; printf "\n") | recordio cat 2>&1 >out | sort >&2; cat out'
 step 'recordio standard error of the program' 'recordio sh -c "echo err >&2" </dev/null 2>&1 | sort >&2'
-step 'recordio no log' 'echo a | recordio cat 2>&-'
+step 'recordio no log' 'echo a | recordio cat 2>&- | cat'
 step 'recordio a killed program' '(recordio sh -c "kill -9 \$\$" </dev/null; echo "code $?" >&2) 2>&1 | sort | grep -v Killed >&2'
 step 'recordio output closed' 'echo a | recordio cat 2>&1 >&- | sort >&2'
