@@ -21,6 +21,7 @@ mod lane;
 mod log;
 mod pass;
 mod plan;
+mod post;
 mod prioq;
 mod scan;
 mod settings;
@@ -31,7 +32,7 @@ mod todo;
 mod workers;
 mod world;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -57,6 +58,7 @@ use lane::Lanes;
 use log::Log;
 use pass::Passes;
 use plan::Plan;
+use post::Post;
 use scan::Scan;
 use settings::{Destinations, Settings};
 use settle::Settle;
@@ -224,6 +226,9 @@ impl Send {
         let destinations = Destinations::load().map_err(unread)?;
         signals().map_err(|_| "unable to catch signals")?;
         sys::process::umask(0o077);
+        // What takes bounces is a program too, and may be set-uid or QMAILQUEUE: a copy of us runs it. It must not hold the
+        // lock for a moment longer than we do.
+        let post = Post::open(layout).map_err(|_| "unable to start the post")?;
         let mutex = lock(&queue)?;
 
         let (to, from) = (take(1, 3).map_err(|_| FIRE)?, take(2, 4).map_err(|_| FIRE)?);
@@ -236,9 +241,7 @@ impl Send {
             sys::fd::nonblocking(to.of(channel), true).map_err(|_| FIRE)?;
         }
         let trigger = Dir::open("queue").map_err(|_| "unable to switch to queue directory")?;
-        let queues = Workers::open_queues().map_err(|_| "unable to switch to queue directory")?;
-        // What takes bounces is a program too, and may be set-uid or QMAILQUEUE: a copy of us runs it.
-        queue::submit::launch_from_now_on().map_err(|_| "unable to start launcher")?;
+        let disk = Dir::open("queue").map_err(|_| "unable to switch to queue directory")?;
 
         confine();
 
@@ -249,7 +252,7 @@ impl Send {
             settings,
             rewrite,
             destinations,
-            workers: Workers::start(layout, queues).map_err(|_| "unable to start threads")?,
+            workers: Workers::start(layout, disk, post).map_err(|_| "unable to start threads")?,
             cleaner: Cleaner::new(to_clean, from_clean).map_err(|_| "no qmail-clean")?,
             to,
             from,
@@ -280,6 +283,7 @@ impl Send {
             workers: means.workers,
             cleaner: means.cleaner,
             settle: Settle::default(),
+            bouncing: HashSet::new(),
             all_due: false,
             unborn: HashMap::new(),
             is_stopping: false,
@@ -392,9 +396,7 @@ impl Send {
         if desk.cleaner.has_answered() {
             self.del.clean_is_there();
         }
-        if desk.workers.has_rung(plan) {
-            take_results(desk);
-        }
+        take_results(desk, plan);
         // A crash before this would deliver again what has just been reported: it comes before everything else.
         cleaner::push(desk);
         self.passes.act(desk, &mut self.del, &mut self.comm);
@@ -429,7 +431,7 @@ impl Send {
             desk.workers.prepare(&mut plan);
             if plan.wait(desk.world.as_ref()).is_ok() {
                 cleaner::act(desk, &plan);
-                take_results(desk);
+                take_results(desk, &plan);
             }
             desk.look_at_clocks();
         }
@@ -439,9 +441,9 @@ impl Send {
     }
 }
 
-/// Heeds what the threads have done.
-fn take_results(desk: &mut Desk) {
-    for done in desk.workers.done() {
+/// Heeds what others have done.
+fn take_results(desk: &mut Desk, plan: &Plan) {
+    for done in desk.workers.done(plan) {
         match done {
             Done::Converted(id, result) => fresh::converted(desk, id, result),
             Done::Settled(settled) => settle::settled(desk, settled),

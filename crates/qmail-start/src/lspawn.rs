@@ -211,6 +211,7 @@ impl Deliver for Local {
         // Workers first: those that are hired for the new jobs were not waited for.
         let news = self.pool.advance(pool);
         let mut steps = self.looked_up(lookup);
+        self.pool.hand_out();
         for (ticket, news) in news {
             let step = match news {
                 News::Report(text) => Step::done(cut(text)),
@@ -219,6 +220,10 @@ impl Deliver for Local {
             steps.push((ticket, step));
         }
         steps
+    }
+
+    fn reported(&mut self) {
+        self.pool.reported();
     }
 
     fn ended(&mut self, pid: u32, end: End) {

@@ -113,6 +113,8 @@ pub(crate) struct Pool {
     workers: Vec<Worker>,
     queues: BTreeMap<Owner, VecDeque<(Ticket, Job)>>,
     news: Vec<(Ticket, News)>,
+    /// jobs that are over and maybe not reported: their messages are closed after that
+    over: Vec<Job>,
 }
 
 impl Pool {
@@ -125,20 +127,32 @@ impl Pool {
             workers: Vec::new(),
             queues: BTreeMap::new(),
             news: Vec::new(),
+            over: Vec::new(),
         })
     }
 
-    /// Takes a job. News of it will come.
+    /// Takes a job; `hand_out` gives it to a worker. News of it will come.
+    ///
+    /// It waits for the others that came with it: what a worker has delivered is reported in the next turn, and the
+    /// preparation of other deliveries must not come in between.
     pub(crate) fn take(&mut self, ticket: Ticket, job: Job) {
         let owner = Owner {
             uid: job.user.uid,
             gid: job.user.gid,
         };
-        self.queues
-            .entry(owner)
-            .or_default()
-            .push_back((ticket, job));
-        self.fill(owner);
+        let queue = self.queues.entry(owner).or_default();
+        queue.push_back((ticket, job));
+        if queue.len() >= IN_HAND {
+            self.fill(owner);
+        }
+    }
+
+    /// Hands out what was taken.
+    pub(crate) fn hand_out(&mut self) {
+        let owners: Vec<Owner> = self.queues.keys().copied().collect();
+        for owner in owners {
+            self.fill(owner);
+        }
     }
 
     /// Hands out the jobs of one user as far as they go.
@@ -146,12 +160,13 @@ impl Pool {
         let Some(mut queue) = self.queues.remove(&owner) else {
             return;
         };
+        self.muster(owner, queue.len());
         while let Some((ticket, job)) = queue.pop_front() {
             let Some(letter) = letter::order(ticket, job.words()) else {
                 self.news.push((ticket, News::Elsewhere(job)));
                 continue;
             };
-            match self.hand_out(owner, &letter, ticket, job) {
+            match self.give(owner, &letter, ticket, job) {
                 Handed::Given => {}
                 Handed::Wait(job) => {
                     queue.push_front((ticket, job));
@@ -168,7 +183,19 @@ impl Pool {
         }
     }
 
-    fn hand_out(&mut self, owner: Owner, letter: &[u8], ticket: Ticket, job: Job) -> Handed {
+    /// Hires as many workers as `count` jobs will have, before the first of them begins.
+    fn muster(&mut self, owner: Owner, count: usize) {
+        let at_work = self.workers.iter().filter(|w| w.serves(owner));
+        let idle = at_work.clone().filter(|w| w.in_hand.is_empty()).count();
+        let room = self.per_user.saturating_sub(at_work.count());
+        for _ in 0..room.min(count.saturating_sub(idle)) {
+            if self.hire(owner).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn give(&mut self, owner: Owner, letter: &[u8], ticket: Ticket, job: Job) -> Handed {
         // Each turn gives the job away, loses a worker, or makes one.
         loop {
             let Some(at) = self.choose(owner) else {
@@ -280,13 +307,10 @@ impl Pool {
         let mut ready = ready.into_iter();
         for worker in self.workers.iter_mut().filter(|w| w.socket.is_some()) {
             if ready.next() == Some(true) {
-                listen(worker, &mut self.news);
+                listen(worker, &mut self.news, &mut self.over);
             }
         }
-        let owners: Vec<Owner> = self.queues.keys().copied().collect();
-        for owner in owners {
-            self.fill(owner);
-        }
+        self.hand_out();
         self.let_go();
         std::mem::take(&mut self.news)
     }
@@ -307,16 +331,22 @@ impl Pool {
         }
     }
 
+    /// All news have been reported.
+    pub(crate) fn reported(&mut self) {
+        self.over.clear();
+    }
+
     /// A child has ended. Whatever it had in hand and did not answer is in doubt, and comes again.
     pub(crate) fn ended(&mut self, pid: u32, end: End) {
         let Some(at) = self.workers.iter().position(|w| w.pid == pid) else {
             return;
         };
         let mut worker = self.workers.swap_remove(at);
-        listen(&mut worker, &mut self.news);
+        listen(&mut worker, &mut self.news, &mut self.over);
         let text = qlx::lost(end);
-        for ticket in worker.in_hand.into_keys() {
+        for (ticket, job) in worker.in_hand {
             self.news.push((ticket, News::Report(text.clone())));
+            self.over.push(job);
         }
         self.fill(worker.owner);
     }
@@ -331,7 +361,7 @@ enum Handed {
 }
 
 /// Takes the answers of one worker. Any bytes may come: one that answers what it was not asked is ended.
-fn listen(worker: &mut Worker, news: &mut Vec<(Ticket, News)>) {
+fn listen(worker: &mut Worker, news: &mut Vec<(Ticket, News)>, over: &mut Vec<Job>) {
     let mut buffer = [0; ANSWER_LIMIT];
     while let Some(socket) = &worker.socket {
         let (count, fd) = match handover::receive(socket, &mut buffer, Patience::Now) {
@@ -359,10 +389,15 @@ fn listen(worker: &mut Worker, news: &mut Vec<(Ticket, News)>) {
         worker.heard = Instant::now();
         news.push(match answer {
             Answer::Over { code, text } => {
+                over.push(job);
                 (ticket, News::Report(qlx::report(End::Exit(code), &text)))
             }
             Answer::NotHere => (ticket, News::Elsewhere(job)),
         });
+        if worker.in_hand.is_empty() {
+            // Whatever else it says was not asked for, and is found in the next turn.
+            return;
+        }
     }
 }
 

@@ -183,6 +183,9 @@ pub trait Deliver {
         Vec::new()
     }
 
+    /// qmail-send has been told of all that is over: what was kept of it may go.
+    fn reported(&mut self) {}
+
     /// A child that is no `Process` of the loop has ended.
     fn ended(&mut self, pid: u32, end: End) {
         let _ = (pid, end);
@@ -401,8 +404,11 @@ impl<D: Deliver> Spawner<D> {
         }
     }
 
-    /// Notes which programs have ended.
+    /// Notes which programs have ended, if one has.
     fn reap(&mut self) {
+        if !sys::signal::pending(Signal::SIGCHLD) {
+            return;
+        }
         while let Some((pid, end)) = sys::process::ended() {
             match self.processes.values_mut().find(|p| p.is(pid)) {
                 Some(process) => process.end = Some(end),
@@ -411,11 +417,13 @@ impl<D: Deliver> Spawner<D> {
         }
     }
 
-    /// Reports the deliveries that are over: the program has ended and nobody can write to its report any more.
-    fn finish(&mut self) {
+    /// Notes the reports of deliveries that are over: the program has ended and nobody can write to its report any more.
+    /// Returns their processes.
+    fn finish(&mut self) -> Vec<(Ticket, Process)> {
         let over = self.processes.extract_if(.., |_, p| p.is_over());
-        for (ticket, process) in over.collect::<Vec<_>>() {
-            let Some(unit) = self.units.remove(&ticket) else {
+        let over: Vec<(Ticket, Process)> = over.collect();
+        for (ticket, process) in &over {
+            let Some(unit) = self.units.remove(ticket) else {
                 continue;
             };
             // `is_over` has seen the end.
@@ -425,14 +433,18 @@ impl<D: Deliver> Spawner<D> {
                 .reports(end, &process.output, unit.places.len());
             self.note(&unit, texts);
         }
+        over
     }
 
     /// One turn: wait, then do all that can be done. `false`: nothing is left to do.
     fn turn(&mut self) -> io::Result<bool> {
         let wake = sys::signal::wake()?;
         self.reap();
-        self.finish();
+        let over = self.finish();
+        // A crash before this would make the deliveries again: what is left of them is cleared away after it.
         self.flush();
+        drop(over);
+        self.deliver.reported();
         if self.input.is_none() && self.jobs.is_empty() {
             return Ok(false);
         }
@@ -443,14 +455,16 @@ impl<D: Deliver> Spawner<D> {
             .processes
             .iter()
             .filter_map(|(&ticket, process)| {
-                waits.push(Wait::readable(process.pipe.as_ref()?));
+                waits.push(Wait::readable(process.pipe()?));
                 Some(ticket)
             })
             .collect();
         let first_own = waits.len();
         let longest = self.deliver.waits(&mut waits).unwrap_or(LONGEST);
         sys::poll::wait(&mut waits, Some(longest.min(LONGEST)))?;
-        sys::signal::woken();
+        if waits.first().is_some_and(Wait::is_ready) {
+            sys::signal::woken();
+        }
 
         let (limit, note) = (self.deliver.output_limit(), self.deliver.cut_note());
         for (wait, ticket) in waits.iter().skip(first_process).zip(open) {
@@ -467,6 +481,7 @@ impl<D: Deliver> Spawner<D> {
             self.step(ticket, step);
         }
         if self.input.is_some() && waits.get(1).is_some_and(Wait::is_ready) {
+            self.flush();
             self.obey();
             for (ticket, step) in self.deliver.advance(&[]) {
                 self.step(ticket, step);

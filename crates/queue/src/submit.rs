@@ -10,7 +10,6 @@
 //!
 //! Source  qmail-queue(8), qmail-queued(8)
 
-mod launcher;
 mod program;
 mod talk;
 
@@ -19,7 +18,6 @@ use std::io::{self, Write};
 use base::Bytes;
 
 use crate::service::BUSY;
-pub use launcher::launch_from_now_on;
 use program::Program;
 use talk::{Ended, Talk};
 

@@ -197,11 +197,11 @@ pub(crate) struct Letter {
     /// the message that it is about
     pub(crate) id: MessageId,
     from: &'static [u8],
-    to: Bytes,
-    opening: Bytes,
+    pub(super) to: Bytes,
+    pub(super) opening: Bytes,
     /// the failures; `None`: they stand in `bounce`
-    failures: Option<Bytes>,
-    separator: Bytes,
+    pub(super) failures: Option<Bytes>,
+    pub(super) separator: Bytes,
 }
 
 /// What became of a bounce.
@@ -259,6 +259,29 @@ pub(crate) fn tell(desk: &mut Desk, id: MessageId, fate: Fate) -> bool {
 }
 
 impl Letter {
+    /// One whose failures stand in `bounce`.
+    pub(super) fn new(
+        id: MessageId,
+        is_double: bool,
+        to: Bytes,
+        opening: Bytes,
+        separator: Bytes,
+    ) -> Letter {
+        Letter {
+            id,
+            from: if is_double { DOUBLE } else { b"" },
+            to,
+            opening,
+            failures: None,
+            separator,
+        }
+    }
+
+    /// Whether it goes to the postmaster.
+    pub(super) fn is_double(&self) -> bool {
+        self.from == DOUBLE
+    }
+
     /// Sends it; waits for qmail-queue.
     pub(crate) fn send(&self, queue: &dyn Files, layout: Layout) -> Fate {
         let Ok(mut submission) = Submission::open() else {

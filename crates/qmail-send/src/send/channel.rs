@@ -32,14 +32,6 @@ impl Channel {
         self.part().dir()
     }
 
-    /// The other one.
-    pub(crate) fn other(self) -> Channel {
-        match self {
-            Channel::Local => Channel::Remote,
-            Channel::Remote => Channel::Local,
-        }
-    }
-
     /// How far apart tries are: the next one is this much later than the last, counted in square roots of seconds.
     fn skip(self) -> i64 {
         match self {

@@ -47,12 +47,14 @@ pub(crate) fn discard(queue: &dyn Files, layout: Layout, id: MessageId) -> Resul
 /// Files of one message that are written and not durable.
 type Written = io::Result<Vec<(Part, Box<dyn Open>)>>;
 
-/// Does all of them; the error begins with what failed.
+/// Does all of them, and tells of each; the error begins with what failed. Until then a crash delivers again what was
+/// delivered: whatever can be done after that is done after that.
 pub(crate) fn all(
     queue: &dyn Files,
     layout: Layout,
-    list: Vec<Conversion>,
-) -> Vec<(MessageId, Result<(), &'static str>)> {
+    list: &[Conversion],
+    mut tell: impl FnMut(MessageId, Result<(), &'static str>),
+) {
     let written: Vec<(MessageId, Written)> = list
         .iter()
         .map(|c| (c.id, write(queue, layout, c)))
@@ -60,7 +62,10 @@ pub(crate) fn all(
     let mut dirs = BTreeSet::new();
     for (id, files) in &written {
         for (part, file) in files.iter().flatten() {
-            file.start_sync();
+            // The first one is waited for next.
+            if !dirs.is_empty() {
+                file.start_sync();
+            }
             dirs.insert(layout.dir(*part, *id));
         }
     }
@@ -68,7 +73,7 @@ pub(crate) fn all(
         dirs.extend(MADE.map(|part| layout.dir(part, c.id)));
     }
     let results: Vec<_> = written
-        .into_iter()
+        .iter()
         .map(|(id, files)| {
             let done = match files {
                 Err(_) => Err("trouble writing to info of todo/"),
@@ -77,25 +82,22 @@ pub(crate) fn all(
                 }
                 Ok(_) => Ok(()),
             };
-            (id, done)
+            (*id, done)
         })
         .collect();
     let lost: BTreeSet<Bytes> = dirs
         .into_iter()
         .filter(|dir| queue.sync(dir).is_err())
         .collect();
-    results
-        .into_iter()
-        .map(|(id, mut done)| {
-            if !lost.is_empty() && done.is_ok() {
-                done = Err("trouble fsyncing directories of todo/");
-            }
-            if done.is_err() {
-                let _ = discard(queue, layout, id);
-            }
-            (id, done)
-        })
-        .collect()
+    for (id, mut done) in results {
+        if !lost.is_empty() && done.is_ok() {
+            done = Err("trouble fsyncing directories of todo/");
+        }
+        if done.is_err() {
+            let _ = discard(queue, layout, id);
+        }
+        tell(id, done);
+    }
 }
 
 /// Writes the files of one message; none stays if it fails.

@@ -93,6 +93,8 @@ pub(crate) struct Deliveries {
     /// when qmail-clean was asked whether it is there; nothing starts before it has answered
     clean_asked: Option<i64>,
     next_number: u64,
+    /// reports came in this turn
+    heard: bool,
 }
 
 impl Deliveries {
@@ -117,6 +119,7 @@ impl Deliveries {
             sides,
             clean_asked: None,
             next_number: 1,
+            heard: false,
         }
     }
 
@@ -234,17 +237,21 @@ impl Deliveries {
         let Some((id, channel)) = desk.jobs.get(batch.job).map(|j| (j.id, j.channel)) else {
             return;
         };
+        let mut places = Vec::new();
         for recipient in &batch.recipients {
             let number = self.next_number;
             self.log_start(desk, id, channel, recipient);
-            let done = Conclusion {
+            let conclusion = Conclusion {
                 job: batch.job,
                 number,
                 recipient,
                 is_dying: true,
             };
-            done.draw(desk, channel, b'Z', text.to_vec());
+            if conclusion.draw(desk, b'Z', text.to_vec()) {
+                places.push(recipient.at);
+            }
         }
+        done(desk, channel, batch.job, &places);
     }
 
     pub(crate) fn prepare(&mut self, plan: &mut Plan) {
@@ -259,6 +266,7 @@ impl Deliveries {
 
     /// Takes reports.
     pub(crate) fn act(&mut self, desk: &mut Desk, comm: &mut Comm, plan: &Plan) {
+        self.heard = false;
         for channel in BOTH {
             if !comm.is_alive(channel) {
                 self.sides.of_mut(channel).from = None;
@@ -292,41 +300,57 @@ impl Deliveries {
     /// Bytes from a spawner.
     fn take(&mut self, desk: &mut Desk, comm: &mut Comm, channel: Channel, piece: &[u8]) {
         let mut rest = piece;
+        let mut reports = Vec::new();
         while !self.sides.of(channel).reports.is_extended() {
             let Some((&byte, after)) = rest.split_first() else {
-                return;
+                break;
             };
             rest = after;
             let side = self.sides.of_mut(channel);
             if let Some(report) = side.reports.feed(byte) {
                 if report.place == usize::from(frames::PROBE_NUMBER) {
-                    self.agree(desk, channel, report);
+                    reports.extend(self.agree(desk, channel, report));
                 } else {
-                    self.finish(desk, channel, report);
+                    reports.push(report);
                 }
             }
         }
         match self.sides.of_mut(channel).reports.feed_frames(rest) {
-            Ok(reports) => {
-                for report in reports {
-                    self.finish(desk, channel, report);
-                }
-            }
+            Ok(more) => reports.extend(more),
             Err(_) => self.lose(desk, comm, channel),
+        }
+        // All that was said is noted before anything follows from it: a crash in between would deliver again.
+        let noted = reports.into_iter();
+        let noted: Vec<Noted> = noted
+            .filter_map(|report| self.note(desk, channel, report))
+            .collect();
+        self.heard |= !noted.is_empty();
+        for noted in noted {
+            self.finish(desk, channel, noted);
         }
     }
 
-    /// The answer to the question.
-    fn agree(&mut self, desk: &mut Desk, channel: Channel, report: Report) {
+    /// Whether reports came in this turn.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.heard
+    }
+
+    /// Whether deliveries run whose reports will come.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.can_exit()
+    }
+
+    /// The answer to the question. Gives it back if it is a report.
+    fn agree(&mut self, desk: &mut Desk, channel: Channel, report: Report) -> Option<Report> {
         let side = self.sides.of_mut(channel);
         if !matches!(side.speech, Speech::Asked(_)) {
-            return self.finish(desk, channel, report);
+            return Some(report);
         }
         let answer = report.results.first().and_then(|(letter, text)| {
             frames::read_answer(&[&[*letter], text.as_slice()].concat())
         });
         side.speech = Speech::Classic;
-        let Some(able) = answer else { return };
+        let able = answer?;
         side.speech = Speech::Extended;
         side.reports.extend();
         let before = side.places.len();
@@ -336,16 +360,17 @@ impl Deliveries {
             desk.lanes.of_mut(channel).set_limit(limit);
             self.log_status(desk);
         }
+        None
     }
 
-    /// One delivery is over.
-    fn finish(&mut self, desk: &mut Desk, channel: Channel, report: Report) {
+    /// One delivery is over: notes what became of its recipients.
+    fn note(&mut self, desk: &mut Desk, channel: Channel, report: Report) -> Option<Noted> {
         let side = self.sides.of_mut(channel);
         let place = side.places.get_mut(report.place);
         let Some(delivery) = place.and_then(Option::take) else {
             desk.log
                 .warning("internal error: delivery report out of range");
-            return;
+            return None;
         };
         side.free.push(report.place);
         let Delivery {
@@ -355,22 +380,40 @@ impl Deliveries {
         } = delivery;
         let verdict = verdict(&report.results);
         let mut results = report.results.into_iter();
+        let mut places = Vec::new();
         for (number, recipient) in (number..).zip(&batch.recipients) {
             let (letter, text) = results.next().unwrap_or_default();
-            let done = Conclusion {
+            let conclusion = Conclusion {
                 job: batch.job,
                 number,
                 recipient,
                 is_dying: batch.is_dying,
             };
-            done.draw(desk, channel, letter, text);
+            if conclusion.draw(desk, letter, text) {
+                places.push(recipient.at);
+            }
         }
+        done(desk, channel, batch.job, &places);
+        Some(Noted {
+            destination,
+            job: batch.job,
+            verdict,
+        })
+    }
+
+    /// What follows from the end of a delivery.
+    fn finish(&mut self, desk: &mut Desk, channel: Channel, noted: Noted) {
+        let Noted {
+            destination,
+            job,
+            verdict,
+        } = noted;
         let (recent, life) = (desk.recent, desk.settings.lifetime);
         let lanes = desk.lanes.of_mut(channel);
         let change = lanes.report(destination, verdict, recent, life);
         let hold = lanes.held(destination, recent).map(|(until, _)| until);
         let name = lanes.name(destination).to_vec();
-        jobs::close(desk, batch.job);
+        jobs::close(desk, job);
         for batch in change.evicted {
             if let Some(job) = desk.jobs.get_mut(batch.job) {
                 job.lacks_room(&name, hold.unwrap_or(recent));
@@ -422,6 +465,13 @@ fn command(
     Some(comm::classic(number, &message, sender, &first.address))
 }
 
+/// A delivery that is over, and whose recipients are marked.
+struct Noted {
+    destination: DestNumber,
+    job: JobNumber,
+    verdict: Verdict,
+}
+
 /// The end of a delivery for one recipient.
 struct Conclusion<'a> {
     job: JobNumber,
@@ -431,10 +481,10 @@ struct Conclusion<'a> {
 }
 
 impl Conclusion<'_> {
-    /// Logs a report and does what it asks for.
-    fn draw(self, desk: &mut Desk, channel: Channel, mut letter: u8, mut text: Bytes) {
+    /// Logs a report. `true`: the recipient is done with.
+    fn draw(self, desk: &mut Desk, mut letter: u8, mut text: Bytes) -> bool {
         let Some(id) = desk.jobs.get(self.job).map(|j| j.id) else {
-            return;
+            return false;
         };
         if letter == b'Z' && self.is_dying {
             letter = b'D';
@@ -448,27 +498,43 @@ impl Conclusion<'_> {
                 let number = self.number;
                 desk.log
                     .line(format!("delivery {number}: report mangled, will defer"));
-                return;
+                return false;
             }
         };
         let head = format!("delivery {}: {word}: ", self.number);
         desk.log.line([head.as_bytes(), &safe(&text)].concat());
-        let is_done = match letter {
+        match letter {
             b'K' => true,
             // Only when the sender is sure to hear of it.
             b'D' => bounce::append(desk, id, &self.recipient.address, &text),
             _ => false,
-        };
-        if is_done {
-            self.done(desk, channel, id);
         }
     }
+}
 
-    /// A recipient is done with.
-    fn done(self, desk: &mut Desk, channel: Channel, id: MessageId) {
-        if desk.fresh.has(id) {
-            desk.fresh.mark(id, channel, self.recipient.at);
-        } else if settle::mark(desk, channel, id, self.recipient.at).is_err() {
+/// Recipients are done with, whose records stand at `places`: marks them, in memory or on disk. If no other recipient is left,
+/// the file goes instead, which is one call of the kernel.
+fn done(desk: &mut Desk, channel: Channel, job: JobNumber, places: &[u64]) {
+    let Some(state) = desk.jobs.get_mut(job).filter(|_| !places.is_empty()) else {
+        return;
+    };
+    let id = state.id;
+    state.left = state.left.saturating_sub(places.len() as u64);
+    let is_last = state.is_read && state.left == 0;
+    if desk.fresh.has(id) {
+        for &at in places {
+            desk.fresh.mark(id, channel, at);
+        }
+        return;
+    }
+    if is_last && settle::unlink(desk, channel.part(), id).is_ok() {
+        if let Some(state) = desk.jobs.get_mut(job) {
+            state.is_removed = true;
+        }
+        return;
+    }
+    for &at in places {
+        if settle::mark(desk, channel, id, at).is_err() {
             let text = desk.about(
                 "trouble marking ",
                 channel.part(),
@@ -476,9 +542,6 @@ impl Conclusion<'_> {
                 "; message will be delivered twice!",
             );
             desk.log.warning(text);
-        }
-        if let Some(job) = desk.jobs.get_mut(self.job) {
-            job.left = job.left.saturating_sub(1);
         }
     }
 }

@@ -72,6 +72,8 @@ pub(crate) struct Desk {
     pub(crate) workers: Workers,
     pub(crate) cleaner: Cleaner,
     pub(crate) settle: Settle,
+    /// messages with classic files whose bounces are being sent
+    pub(crate) bouncing: HashSet<MessageId>,
     /// SIGALRM came while the start-up scan goes on: what it finds is due
     pub(crate) all_due: bool,
     /// messages that came at a time that is still to come, as the clock shows it now: when they were seen first

@@ -29,6 +29,7 @@ use super::desk::Desk;
 use super::jobs::{self, Rest};
 use super::pass::{self, Room};
 use super::plan::Plan;
+use super::post::FAILURES_LIMIT;
 use super::settle;
 use super::todo::take::{self, Envelope};
 use super::workers::Chore;
@@ -374,10 +375,11 @@ fn send_bounce(desk: &mut Desk, id: MessageId) {
         return;
     };
     let (sender, text) = (message.sender.clone(), message.bounce.clone());
+    let is_long = text.len() > FAILURES_LIMIT;
     let Some(letter) = bounce::letter(desk, id, &sender, Some(text)) else {
         return end(desk, id);
     };
-    if !desk.workers.has_postman() {
+    if !desk.workers.has_postman() || is_long {
         return convert(desk, id);
     }
     set_phase(desk, id, Phase::Bouncing);

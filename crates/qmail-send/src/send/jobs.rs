@@ -57,6 +57,8 @@ pub(crate) struct Job {
     pub(crate) left: u64,
     /// whether all recipients have been looked at
     pub(crate) is_read: bool,
+    /// whether its file of recipients has been removed: none was left
+    pub(crate) is_removed: bool,
     /// whether a delivery has started
     pub(crate) is_tried: bool,
     /// there was no room for some recipients: when there may be some
@@ -146,6 +148,7 @@ impl Jobs {
             sender,
             left: 0,
             is_read: false,
+            is_removed: false,
             is_tried: false,
             no_room_until: None,
             crowded: None,
@@ -206,6 +209,7 @@ pub(crate) fn close(desk: &mut Desk, number: JobNumber) {
     }
     match rest {
         Some(rest) => put_back(desk, job.id, &rest),
+        None if job.is_removed => gone(desk, job.id, job.channel),
         None => channel_done(desk, job.id, job.channel),
     }
 }
@@ -235,16 +239,11 @@ pub(crate) fn channel_done(desk: &mut Desk, id: MessageId, channel: Channel) {
         desk.schedule.channels.of_mut(channel).insert(id, later);
         return;
     }
+    gone(desk, id, channel);
+}
+
+/// The file of the recipients of one channel is gone. Whether that was all is looked at where the message ends.
+fn gone(desk: &mut Desk, id: MessageId, channel: Channel) {
     settle::forget(desk, channel, id);
-    let other = channel.other().part();
-    match desk.exists(other, id) {
-        Ok(true) => {}
-        Ok(false) => desk.schedule.done.insert(id, desk.recent),
-        Err(_) => {
-            // `done` looks again.
-            let text = desk.about("unable to stat ", other, id, "");
-            desk.log.warning(text);
-            desk.schedule.done.insert(id, desk.recent);
-        }
-    }
+    desk.schedule.done.insert(id, desk.recent);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{BufReader, ErrorKind};
+use std::time::{Duration, Instant};
 
 use base::Bytes;
 use base::bytes::{lower, rsplit_once};
@@ -25,6 +26,8 @@ use super::{SYSTEM_FAILURE, scan};
 const STEPS: u32 = 256;
 /// Recipients of one message that are looked at in one go.
 const PIECE: usize = 1_000;
+/// How long ends wait for the reports of deliveries that run.
+const HELD: Duration = Duration::from_millis(20);
 /// Messages of one channel that are being read.
 const PASSES: usize = 8;
 
@@ -42,6 +45,8 @@ pub(crate) struct Passes {
     open: Pair<VecDeque<Pass>>,
     /// whether those that wait for their destination are asked first, this time
     turn: Pair<bool>,
+    /// since when ends wait for reports
+    held: Option<Instant>,
 }
 
 impl Passes {
@@ -68,9 +73,15 @@ impl Passes {
                 plan.at_once();
             }
         }
-        for queue in [&desk.schedule.failed, &desk.schedule.done] {
-            if let Some(when) = queue.first_due() {
-                plan.wake_at(when);
+        if let Some(when) = desk.schedule.failed.first_due() {
+            plan.wake_at(when);
+        }
+        match self.held {
+            Some(since) => plan.soon_at(since + HELD),
+            None => {
+                if let Some(when) = desk.schedule.done.first_due() {
+                    plan.wake_at(when);
+                }
             }
         }
     }
@@ -94,6 +105,22 @@ impl Passes {
             };
             scan::add(desk, id);
         }
+        self.end(desk, del);
+    }
+
+    /// Sees messages to their end. While deliveries run, that waits a moment: a crash in the midst of it would repeat those
+    /// whose reports have come meanwhile.
+    fn end(&mut self, desk: &mut Desk, del: &Deliveries) {
+        let is_due = desk.schedule.done.first_due();
+        if is_due.is_none_or(|when| when > desk.recent) {
+            self.held = None;
+            return;
+        }
+        let since = *self.held.get_or_insert(desk.moment);
+        if (del.has_heard() || del.is_busy()) && desk.moment < since + HELD {
+            return;
+        }
+        self.held = None;
         for _ in 0..STEPS {
             let Some(id) = desk.schedule.done.take_due(desk.recent) else {
                 break;
@@ -346,6 +373,10 @@ fn end(desk: &mut Desk, id: MessageId) {
 
 /// `false`: try again later; the log says why.
 fn try_end(desk: &mut Desk, id: MessageId) -> bool {
+    // Both channels may have said that they are done before it came to this.
+    if desk.bouncing.contains(&id) {
+        return true;
+    }
     // A message that still has recipients or an envelope is not at its end, and one without info never was here.
     for (part, ends_if) in [
         (Part::Local, false),
@@ -388,6 +419,7 @@ fn send_bounce(desk: &mut Desk, id: MessageId) -> bool {
     };
     match bounce::letter(desk, id, &info.sender, None) {
         Some(letter) => {
+            desk.bouncing.insert(id);
             desk.workers.letter(letter);
             true
         }
@@ -397,6 +429,7 @@ fn send_bounce(desk: &mut Desk, id: MessageId) -> bool {
 
 /// The bounce of a message has been sent, or not.
 pub(crate) fn bounced(desk: &mut Desk, id: MessageId, fate: Fate) {
+    desk.bouncing.remove(&id);
     if !(bounce::tell(desk, id, fate) && drop_bounce(desk, id) && remove(desk, id)) {
         let later = desk.recent.saturating_add(SYSTEM_FAILURE);
         desk.schedule.done.insert(id, later);

@@ -36,6 +36,8 @@ const REST: u32 = 8;
 const REST_LIMIT: Duration = Duration::from_secs(2);
 /// How long a bounce may be held.
 const HELD: Duration = Duration::from_millis(500);
+/// How long a pull waits while a bounce is being sent.
+const QUIET: Duration = Duration::from_millis(10);
 /// So long after it told of something, the kernel is trusted to have told of everything.
 const FAITH: Duration = Duration::from_secs(1);
 /// A look that is this short needs no rest.
@@ -53,6 +55,8 @@ pub(crate) struct Todo {
     /// bounces that may be our own: they wait until the log has said that they were sent
     held: Vec<MessageId>,
     held_since: Instant,
+    /// a pull has come, and is heeded then, or as soon as no bounce is being sent
+    quiet_until: Option<Instant>,
     /// when it told of something the last time
     told: Option<Instant>,
     walk: Option<Walk>,
@@ -76,6 +80,7 @@ impl Todo {
             news: VecDeque::new(),
             held: Vec::new(),
             held_since: desk.moment,
+            quiet_until: None,
             told: None,
             walk: None,
             next: desk.recent,
@@ -124,6 +129,12 @@ impl Todo {
         } else {
             plan.soon_at(self.rest_until);
         }
+        if let Some(until) = self.quiet_until
+            && desk.workers.is_posting()
+            && !plan.is_past(until)
+        {
+            return plan.soon_at(until);
+        }
         // Without news a pull means another look, which has to wait.
         if self.ear.is_some() || (self.walk.is_none() && is_rested) {
             self.ticket = self.trigger.as_ref().map(|fd| plan.readable(fd));
@@ -135,7 +146,12 @@ impl Todo {
             return;
         }
         let is_pulled = plan.is_ready(self.ticket);
-        if is_pulled {
+        if is_pulled && desk.workers.is_posting() && self.quiet_until.is_none() {
+            // It may be the bounce that has come. The answer follows at once, and goes before: a crash in between would
+            // mean a second bounce.
+            self.quiet_until = Some(desk.moment + QUIET);
+        } else if is_pulled {
+            self.quiet_until = None;
             // The trigger first: what is pulled from now on is seen. And no news before the pull: until then a message
             // is being made durable.
             self.set_trigger(desk);

@@ -1,11 +1,11 @@
-//! Threads that do what waits: for the disk, or for qmail-queue. The loop gives them work and never waits for them.
-//!
-//! Nothing here forks: children are started by `sys::spawn` only, whose child touches nothing but its own stack.
+//! What waits, for the disk or for qmail-queue, is done by others: a thread, and the post (see `post`). The loop gives them
+//! work and never waits for them.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
 
 use queue::names::{Layout, MessageId};
 use sys::Dir;
@@ -14,11 +14,12 @@ use super::bounce;
 use super::convert::{self, Conversion};
 use super::files::Files;
 use super::plan::{Plan, Ticket};
+use super::post::Post;
 use super::settle::{self, Unsettled};
 
 /// Bounces that are sent at a time.
 const POSTMEN: usize = 4;
-/// Bounces that may wait for one of them.
+/// Bounces that are sent or wait for that.
 const MAIL_BAG: usize = 16;
 
 /// Work for the disk.
@@ -35,9 +36,9 @@ impl Chore {
     pub(crate) fn run(self, queue: &dyn Files, layout: Layout, mut give: impl FnMut(Done)) {
         match self {
             Chore::Convert(all) => {
-                for (id, result) in convert::all(queue, layout, all) {
+                convert::all(queue, layout, &all, |id, result| {
                     give(Done::Converted(id, result));
-                }
+                });
             }
             Chore::Settle(unsettled) => give(Done::Settled(settle::settle(queue, unsettled))),
         }
@@ -76,61 +77,58 @@ pub(crate) struct Orders {
     pub(crate) results: Results,
 }
 
-/// The threads, as the loop sees them.
-pub(crate) struct Workers {
-    disk: Sender<Chore>,
-    post: Sender<bounce::Letter>,
-    results: Receiver<Done>,
-    bell: OwnedFd,
-    ticket: Option<Ticket>,
-    /// chores and letters without a result
-    chores: usize,
-    letters: usize,
+/// Who sends bounces.
+#[derive(Debug)]
+enum Way {
+    Post(Post),
+    /// somebody takes them out of here: a simulation
+    Channel(Sender<bounce::Letter>),
+    /// it has gone
+    Nowhere,
 }
 
-/// The queue, once for each thread.
-#[derive(Debug)]
-pub(crate) struct Queues {
-    disk: Dir,
-    post: Vec<Dir>,
+/// The thread and the post, as the loop sees them.
+pub(crate) struct Workers {
+    disk: Sender<Chore>,
+    way: Way,
+    results: Receiver<Done>,
+    bell: OwnedFd,
+    tickets: (Option<Ticket>, Option<Ticket>),
+    /// chores without a result
+    chores: usize,
+    /// bounces that are being sent, and those that wait for that
+    posted: BTreeSet<MessageId>,
+    waiting: VecDeque<bounce::Letter>,
+    /// bounces that could not be given away
+    failed: Vec<MessageId>,
 }
 
 impl std::fmt::Debug for Workers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Workers({}, {})", self.chores, self.letters)
+        write!(f, "Workers({}, {})", self.chores, self.letters())
     }
 }
 
 impl Workers {
-    /// The queue as each thread holds it. To be opened before the promises, which keep its directory closed.
-    pub(crate) fn open_queues() -> io::Result<Queues> {
-        let disk = Dir::open("queue")?;
-        let post = (0..POSTMEN).map(|_| Dir::open("queue"));
-        Ok(Queues {
-            disk,
-            post: post.collect::<io::Result<Vec<Dir>>>()?,
-        })
-    }
-
-    /// Starts them.
+    /// Starts the thread. `queue` is the queue as it holds it: opened before the promises, which keep its directory closed.
     ///
     /// # Errors
     /// No thread, no pipe.
-    pub(crate) fn start(layout: Layout, queues: Queues) -> io::Result<Workers> {
-        let (workers, orders) = Workers::connect()?;
-        let queue = queues.disk;
-        let to = orders.results.clone();
-        let chores = orders.chores;
+    pub(crate) fn start(layout: Layout, queue: Dir, post: Post) -> io::Result<Workers> {
+        let (mut workers, orders) = Workers::connect()?;
+        workers.way = Way::Post(post);
+        let Orders {
+            chores,
+            letters,
+            results: to,
+        } = orders;
+        // They go by the post.
+        drop(letters);
         std::thread::Builder::new().spawn(move || {
             while let Ok(chore) = chores.recv() {
                 chore.run(&queue, layout, |done| to.give(done));
             }
         })?;
-        let letters = Arc::new(Mutex::new(orders.letters));
-        for queue in queues.post {
-            let (letters, to) = (Arc::clone(&letters), orders.results.clone());
-            std::thread::Builder::new().spawn(move || carry(&queue, layout, &letters, &to))?;
-        }
         Ok(workers)
     }
 
@@ -147,12 +145,14 @@ impl Workers {
         let (post, letters) = channel();
         let workers = Workers {
             disk,
-            post,
+            way: Way::Channel(post),
             results,
             bell,
-            ticket: None,
+            tickets: (None, None),
             chores: 0,
-            letters: 0,
+            posted: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            failed: Vec::new(),
         };
         let orders = Orders {
             chores,
@@ -175,25 +175,49 @@ impl Workers {
         let _ = self.disk.send(chore);
     }
 
+    /// Bounces without a result.
+    fn letters(&self) -> usize {
+        self.posted.len() + self.waiting.len() + self.failed.len()
+    }
+
     /// Whether one more bounce would be sent soon.
     pub(crate) fn has_postman(&self) -> bool {
-        self.letters < MAIL_BAG
+        self.letters() < MAIL_BAG
     }
 
     /// Whether a bounce is being sent.
     pub(crate) fn is_posting(&self) -> bool {
-        self.letters > 0
+        self.letters() > 0
     }
 
-    /// Sends a bounce.
+    /// Sends a bounce. There is one at a time of a message.
     pub(crate) fn letter(&mut self, letter: bounce::Letter) {
-        self.letters += 1;
-        let _ = self.post.send(letter);
+        self.waiting.push_back(letter);
+        self.post();
+    }
+
+    /// Sends those that wait, as many as may be under way.
+    fn post(&mut self) {
+        while self.posted.len() < POSTMEN
+            && let Some(letter) = self.waiting.pop_front()
+        {
+            let id = letter.id;
+            let has_gone = match &self.way {
+                Way::Post(post) => post.send(&letter),
+                Way::Channel(channel) => channel.send(letter).is_ok(),
+                Way::Nowhere => false,
+            };
+            if has_gone {
+                self.posted.insert(id);
+            } else {
+                self.failed.push(id);
+            }
+        }
     }
 
     /// Whether nothing is being done.
     pub(crate) fn is_idle(&self) -> bool {
-        self.chores + self.letters == 0
+        self.chores + self.letters() == 0
     }
 
     /// How much waits for the disk.
@@ -202,37 +226,59 @@ impl Workers {
     }
 
     pub(crate) fn prepare(&mut self, plan: &mut Plan) {
-        self.ticket = Some(plan.readable(&self.bell));
+        self.tickets.0 = Some(plan.readable(&self.bell));
+        self.tickets.1 = match &self.way {
+            Way::Post(post) if !self.posted.is_empty() => Some(plan.readable(post.answers())),
+            _ => None,
+        };
+        if !self.failed.is_empty() {
+            plan.at_once();
+        }
     }
 
-    /// What has been done since the last time.
-    pub(crate) fn done(&mut self) -> Vec<Done> {
-        let mut bytes = [0; 256];
-        let _ = sys::fd::read(&self.bell, &mut bytes);
-        let all: Vec<Done> = self.results.try_iter().collect();
+    /// What has been done since the last time, as far as the wait has found something.
+    pub(crate) fn done(&mut self, plan: &Plan) -> Vec<Done> {
+        let mut all: Vec<Done> = Vec::new();
+        if plan.is_ready(self.tickets.0) {
+            let mut bytes = [0; 256];
+            let _ = sys::fd::read(&self.bell, &mut bytes);
+            all.extend(self.results.try_iter());
+        }
         for done in &all {
             match done {
-                Done::Bounced(..) => self.letters -= 1,
+                Done::Bounced(id, _) => drop(self.posted.remove(id)),
                 Done::Converted(..) | Done::Settled(_) => self.chores -= 1,
             }
         }
+        if plan.is_ready(self.tickets.1) {
+            self.hear(&mut all);
+        }
+        self.post();
+        let failed = self.failed.drain(..);
+        all.extend(failed.map(|id| Done::Bounced(id, bounce::Fate::NotStarted)));
         all
     }
 
-    /// Whether results may be there.
-    pub(crate) fn has_rung(&self, plan: &Plan) -> bool {
-        plan.is_ready(self.ticket)
-    }
-}
-
-fn carry(queue: &Dir, layout: Layout, letters: &Mutex<Receiver<bounce::Letter>>, to: &Results) {
-    loop {
-        let next = match letters.lock() {
-            Ok(letters) => letters.recv(),
-            Err(_) => return,
-        };
-        let Ok(letter) = next else { return };
-        let fate = letter.send(queue, layout);
-        to.give(Done::Bounced(letter.id, fate));
+    /// Takes the answers of the post.
+    fn hear(&mut self, all: &mut Vec<Done>) {
+        while !self.posted.is_empty()
+            && let Way::Post(post) = &self.way
+        {
+            match post.answer() {
+                Ok(Some((id, fate))) => {
+                    // What was not asked, or has been answered, counts for nothing.
+                    if self.posted.remove(&id) {
+                        all.push(Done::Bounced(id, fate));
+                    }
+                }
+                Ok(None) => return,
+                // Bounces that were under way may be in the queue, and will come again.
+                Err(_) => {
+                    self.way = Way::Nowhere;
+                    let lost = std::mem::take(&mut self.posted).into_iter();
+                    all.extend(lost.map(|id| Done::Bounced(id, bounce::Fate::Refused)));
+                }
+            }
+        }
     }
 }

@@ -70,9 +70,11 @@ impl World for System {
         if let Ok(wake) = sys::signal::wake() {
             list.push(Wait::readable(&wake));
         }
-        let done = sys::poll::wait(list, Some(limit)).map(drop);
-        sys::signal::woken();
-        done
+        sys::poll::wait(list, Some(limit))?;
+        if list.last().is_some_and(Wait::is_ready) {
+            sys::signal::woken();
+        }
+        Ok(())
     }
 
     fn pending(&self, signal: Signal) -> bool {

@@ -84,6 +84,7 @@ fn answers_are_reports() {
     for n in 1..=3 {
         pool.take(Ticket(n), job());
     }
+    pool.hand_out();
     let mut buffer = [0; 4096];
     for n in 1..=3 {
         let (count, message) = handover::receive(&worker, &mut buffer, Patience::Now).unwrap();
@@ -122,6 +123,7 @@ fn a_worker_that_says_what_it_must_not_is_ended_and_believed_no_more() {
         let (mut pool, worker, pid) = pool();
         pool.take(Ticket(1), job());
         pool.take(Ticket(2), job());
+        pool.hand_out();
         let null = File::open("/dev/null").unwrap();
         handover::send(&worker, &letter, with_fd.then_some(null.as_fd())).unwrap();
         // Too late.
@@ -143,6 +145,7 @@ fn the_same_answer_does_not_count_twice() {
     let (mut pool, worker, pid) = pool();
     pool.take(Ticket(1), job());
     pool.take(Ticket(2), job());
+    pool.hand_out();
     say(&worker, 1, 0, "one\n");
     say(&worker, 1, 0, "one\n");
     assert_eq!(reports(turn(&mut pool)), [(1, "Kone\n".to_owned())]);
@@ -162,6 +165,7 @@ fn what_was_answered_before_the_end_counts() {
         let (mut pool, worker, pid) = pool();
         pool.take(Ticket(1), job());
         pool.take(Ticket(2), job());
+        pool.hand_out();
         say(&worker, 1, 0, "");
         drop(worker);
         signal::send(pid, Signal::SIGKILL).unwrap();
@@ -178,6 +182,7 @@ fn what_was_answered_before_the_end_counts() {
 fn one_that_cannot_be_talked_to_is_still_heard() {
     let (mut pool, worker, pid) = pool();
     pool.take(Ticket(1), job());
+    pool.hand_out();
     say(&worker, 1, 0, "done\n");
     drop(worker);
     // Nobody takes this one: it waits for somebody else.
@@ -191,7 +196,7 @@ fn one_that_cannot_be_talked_to_is_still_heard() {
     pool.waits(&mut waits);
     sys::poll::wait(&mut waits, Some(Duration::from_secs(10))).unwrap();
     for worker in &mut pool.workers {
-        listen(worker, &mut pool.news);
+        listen(worker, &mut pool.news, &mut pool.over);
     }
     assert_eq!(
         reports(std::mem::take(&mut pool.news)),
@@ -207,6 +212,7 @@ fn a_worker_that_has_done_enough_or_rests_too_long_is_let_go() {
     let (mut pool, worker, pid) = pool();
     pool.workers[0].given = JOBS - 1;
     pool.take(Ticket(1), job());
+    pool.hand_out();
     say(&worker, 1, 0, "");
     assert_eq!(reports(turn(&mut pool)), [(1, "K".to_owned())]);
     assert!(pool.workers[0].socket.is_none());

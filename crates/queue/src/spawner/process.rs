@@ -15,8 +15,10 @@ pub(super) struct Process {
     pid: u32,
     /// how it ended, once it has
     pub(super) end: Option<End>,
-    /// its output; `None` once all writers are gone
-    pub(super) pipe: Option<OwnedFd>,
+    /// its output
+    pipe: OwnedFd,
+    /// all writers are gone
+    ended: bool,
     pub(super) output: Bytes,
     cut: bool,
 }
@@ -26,7 +28,8 @@ impl Process {
         Process {
             pid,
             end: None,
-            pipe: Some(pipe),
+            pipe,
+            ended: false,
             output: Bytes::new(),
             cut: false,
         }
@@ -39,16 +42,20 @@ impl Process {
 
     /// Whether it has ended and nobody can write to its report any more.
     pub(super) fn is_over(&self) -> bool {
-        self.end.is_some() && self.pipe.is_none()
+        self.end.is_some() && self.ended
+    }
+
+    /// Its output, as long as somebody may write there.
+    pub(super) fn pipe(&self) -> Option<&OwnedFd> {
+        (!self.ended).then_some(&self.pipe)
     }
 
     /// Takes what the program wrote. The pipe is readable.
     pub(super) fn collect(&mut self, limit: usize, note: &[u8]) {
-        let Some(pipe) = &self.pipe else { return };
         let mut piece = [0; PIECE];
-        match sys::fd::read(pipe, &mut piece) {
+        match sys::fd::read(&self.pipe, &mut piece) {
             Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
-            Ok(0) | Err(_) => self.pipe = None,
+            Ok(0) | Err(_) => self.ended = true,
             Ok(_) if self.cut => {}
             Ok(count) => {
                 self.output

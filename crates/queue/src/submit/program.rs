@@ -8,7 +8,6 @@ use base::Bytes;
 use sys::process::End;
 use sys::spawn::Spawn;
 
-use super::launcher::{self, Launched};
 use super::{CUSTOM, Change, Outcome, READ, verdict};
 
 /// The program of the suite, relative to home.
@@ -24,8 +23,6 @@ const REASON_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Program {
     pid: u32,
-    /// whom to ask for its end, if it is not our child
-    launched: Option<Launched>,
     message: Option<OwnedFd>,
     envelope: OwnedFd,
     reason: OwnedFd,
@@ -33,7 +30,7 @@ pub(super) struct Program {
 }
 
 /// Starts `program` with descriptors for the message, the envelope and the explanation.
-pub(super) fn spawn(
+fn spawn(
     program: &[u8],
     [message, envelope, reason]: [BorrowedFd<'_>; 3],
     changes: &[Change],
@@ -63,13 +60,9 @@ impl Program {
         let (envelope_reader, envelope) = sys::fd::pipe()?;
         let (reason, reason_writer) = sys::fd::pipe()?;
         let ends = [&message_reader, &envelope_reader, &reason_writer].map(AsFd::as_fd);
-        let (pid, launched) = match launcher::start(ends) {
-            Some(started) => started.map(|(pid, launched)| (pid, Some(launched)))?,
-            None => (spawn(program, ends, changes)?, None),
-        };
+        let pid = spawn(program, ends, changes)?;
         Ok(Program {
             pid,
-            launched,
             message: Some(message),
             envelope,
             reason,
@@ -115,7 +108,6 @@ impl Program {
         let failed = failed || !self.flush();
         let Program {
             pid,
-            launched,
             message,
             envelope,
             reason,
@@ -123,11 +115,7 @@ impl Program {
         } = self;
         drop(message);
         drop(envelope);
-        let end = match &launched {
-            Some(launched) => launched.wait(),
-            None => sys::process::wait_for(pid),
-        };
-        let Ok(end) = end else {
+        let Ok(end) = sys::process::wait_for(pid) else {
             return Outcome::Temporary(b"qq waitpid surprise (#4.3.0)".to_vec());
         };
         match end {

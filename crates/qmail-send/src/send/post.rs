@@ -1,0 +1,263 @@
+//! Sending bounces: a copy of qmail-send, made before the promises, has a process of its own for each. It fetches the
+//! message, runs qmail-queue or talks to the queue service, waits, and says in one word what became of it.
+//!
+//! So qmail-send calls the kernel twice for a bounce. Between the bounce's coming into the queue and the removal of what
+//! it is about, a crash means a second bounce: the less happens there, the better.
+//!
+//! Protocol   one socket, whole messages. A letter: see `encode`. An answer: the number of the message (8 bytes, little
+//!            end first), one of `SENT`, `NOT_STARTED` and `REFUSED`, the process id of qmail-queue (4 bytes).
+
+use std::collections::HashMap;
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use base::Bytes;
+use queue::names::{Layout, MessageId};
+use sys::Dir;
+use sys::handover::{self, Patience};
+use sys::poll::Wait;
+use sys::process::End;
+use sys::signal::{self, Signal};
+
+use super::bounce::{Fate, Letter};
+
+/// The longest letter, bytes.
+const LETTER_LIMIT: usize = 64 * 1024;
+/// Failures that are longer than this go by the file `bounce`, bytes.
+pub(super) const FAILURES_LIMIT: usize = 32 * 1024;
+/// Bytes of an answer.
+const ANSWER: usize = 13;
+/// The longest wait: a day, only so that it has an end.
+const LONGEST: Duration = Duration::from_hours(24);
+
+const SENT: u8 = b's';
+const NOT_STARTED: u8 = b'n';
+const REFUSED: u8 = b'r';
+
+/// The exit code of a process that has told what became of its letter.
+const TOLD: u8 = 0;
+/// And of one that has not.
+const UNTOLD: u8 = 111;
+
+/// The way to the post.
+#[derive(Debug)]
+pub(super) struct Post(OwnedFd);
+
+impl Post {
+    /// Makes the copy, which runs with all that we may. To be called before there are threads and promises; it ends with
+    /// us. The working directory is home.
+    ///
+    /// # Errors
+    /// No process, no socket.
+    pub(super) fn open(layout: Layout) -> io::Result<Post> {
+        let null = std::fs::File::open("/dev/null")?;
+        let (ours, theirs) = handover::pair()?;
+        handover::fork_with_only(&theirs, &null, |socket| {
+            let _ = serve(&socket, layout);
+            0
+        })?;
+        Ok(Post(ours))
+    }
+
+    /// What becomes readable when there is an answer.
+    pub(super) fn answers(&self) -> &OwnedFd {
+        &self.0
+    }
+
+    /// Sends a letter. `false`: it has not gone.
+    pub(super) fn send(&self, letter: &Letter) -> bool {
+        encode(letter).is_some_and(|bytes| handover::send(&self.0, &bytes, None).is_ok())
+    }
+
+    /// An answer, if one is there.
+    ///
+    /// # Errors
+    /// The post is gone.
+    pub(super) fn answer(&self) -> io::Result<Option<(MessageId, Fate)>> {
+        let mut answer = [0; ANSWER];
+        match handover::receive(&self.0, &mut answer, Patience::Now) {
+            Ok((ANSWER, _)) => Ok(read_answer(answer)),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                Ok(None)
+            }
+            Ok(_) => Err(ErrorKind::UnexpectedEof.into()),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// A letter as one message: the number (8 bytes), 1 if it is a double bounce, 1 if the failures are in the letter; then whom it
+/// goes to, the opening, the failures and the separator, each after its length (4 bytes). `None`: it is too long.
+fn encode(letter: &Letter) -> Option<Bytes> {
+    let mut bytes = letter.id.number().to_le_bytes().to_vec();
+    bytes.push(u8::from(letter.is_double()));
+    bytes.push(u8::from(letter.failures.is_some()));
+    let failures = letter.failures.as_deref().unwrap_or_default();
+    for part in [&letter.to, &letter.opening, failures, &letter.separator] {
+        bytes.extend_from_slice(&u32::try_from(part.len()).ok()?.to_le_bytes());
+        bytes.extend_from_slice(part);
+    }
+    (bytes.len() <= LETTER_LIMIT).then_some(bytes)
+}
+
+/// Reads a letter. `None`: it is none.
+fn decode(bytes: &[u8]) -> Option<Letter> {
+    let (number, rest) = bytes.split_first_chunk::<8>()?;
+    let ([is_double, has_failures], mut rest) = rest.split_first_chunk::<2>()?;
+    let mut part = || -> Option<Bytes> {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (part, after) = after.split_at_checked(length)?;
+        rest = after;
+        Some(part.to_vec())
+    };
+    let (to, opening, failures, separator) = (part()?, part()?, part()?, part()?);
+    let id = MessageId::new(u64::from_le_bytes(*number))?;
+    let mut letter = Letter::new(id, *is_double == 1, to, opening, separator);
+    letter.failures = (*has_failures == 1).then_some(failures);
+    rest.is_empty().then_some(letter)
+}
+
+fn write_answer(id: MessageId, fate: Fate) -> [u8; ANSWER] {
+    let (word, qp) = match fate {
+        Fate::Sent(qp) => (SENT, qp),
+        Fate::NotStarted => (NOT_STARTED, 0),
+        Fate::Refused => (REFUSED, 0),
+    };
+    let mut answer = [0; ANSWER];
+    let bytes = id.number().to_le_bytes().into_iter();
+    let bytes = bytes.chain([word]).chain(qp.to_le_bytes());
+    for (place, byte) in answer.iter_mut().zip(bytes) {
+        *place = byte;
+    }
+    answer
+}
+
+fn read_answer(answer: [u8; ANSWER]) -> Option<(MessageId, Fate)> {
+    let (number, rest) = answer.split_first_chunk::<8>()?;
+    let (word, qp) = rest.split_first()?;
+    let fate = match *word {
+        SENT => Fate::Sent(u32::from_le_bytes(qp.try_into().ok()?)),
+        NOT_STARTED => Fate::NotStarted,
+        _ => Fate::Refused,
+    };
+    Some((MessageId::new(u64::from_le_bytes(*number))?, fate))
+}
+
+/// The post's loop, until qmail-send is gone.
+fn serve(socket: &OwnedFd, layout: Layout) -> io::Result<()> {
+    signal::ignore(Signal::SIGPIPE)?;
+    let wake = signal::wake()?;
+    signal::catch(Signal::SIGCHLD)?;
+    signal::unblock(Signal::SIGCHLD)?;
+    let mut buffer = vec![0; LETTER_LIMIT];
+    let mut carriers: HashMap<u32, MessageId> = HashMap::new();
+    loop {
+        let mut waits = [Wait::readable(socket), Wait::readable(&wake)];
+        match sys::poll::wait(&mut waits, Some(LONGEST)) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            done => drop(done?),
+        }
+        let [is_asked, is_woken] = waits.map(|wait| wait.is_ready());
+        if is_woken {
+            signal::woken();
+        }
+        if signal::pending(Signal::SIGCHLD) {
+            bury(socket, &mut carriers);
+        }
+        if !is_asked {
+            continue;
+        }
+        match handover::receive(socket, &mut buffer, Patience::Now) {
+            Ok((0, _)) => return Ok(()),
+            Ok((count, _)) => {
+                let Some(letter) = decode(buffer.get(..count).unwrap_or_default()) else {
+                    continue;
+                };
+                match sys::process::fork(|| carry(socket, layout, &letter)) {
+                    Ok(pid) => drop(carriers.insert(pid, letter.id)),
+                    Err(_) => tell(socket, letter.id, Fate::NotStarted),
+                }
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Tells for those that have ended without telling.
+fn bury(socket: &OwnedFd, carriers: &mut HashMap<u32, MessageId>) {
+    while let Some((pid, end)) = sys::process::ended() {
+        if let Some(id) = carriers.remove(&pid)
+            && end != End::Exit(TOLD)
+        {
+            tell(socket, id, Fate::Refused);
+        }
+    }
+}
+
+/// In a process of its own: one letter.
+fn carry(socket: &OwnedFd, layout: Layout, letter: &Letter) -> u8 {
+    // What it runs is waited for by number.
+    if signal::default(Signal::SIGCHLD).is_err() {
+        return UNTOLD;
+    }
+    let Ok(queue) = Dir::open("queue") else {
+        return UNTOLD;
+    };
+    let fate = letter.send(&queue, layout);
+    tell(socket, letter.id, fate);
+    TOLD
+}
+
+fn tell(socket: &OwnedFd, id: MessageId, fate: Fate) {
+    // Nobody listens when qmail-send is gone.
+    let _ = handover::send_waiting(socket, &write_answer(id, fate), None);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(is_double: bool, failures: Option<Bytes>) -> Letter {
+        let id = MessageId::new(77).unwrap();
+        let mut letter = Letter::new(
+            id,
+            is_double,
+            b"x@y".to_vec(),
+            b"Hi\0".to_vec(),
+            b"--".to_vec(),
+        );
+        letter.failures = failures;
+        letter
+    }
+
+    #[test]
+    fn a_letter_arrives_as_it_was_sent() {
+        for (is_double, failures) in [
+            (false, None),
+            (true, Some(Bytes::new())),
+            (false, Some(b"<a>:\n\0".to_vec())),
+        ] {
+            let sent = letter(is_double, failures);
+            let bytes = encode(&sent).unwrap();
+            let got = decode(&bytes).unwrap();
+            assert_eq!(format!("{got:?}"), format!("{sent:?}"));
+            for cut in 0..bytes.len() {
+                assert!(decode(&bytes[..cut]).is_none());
+            }
+            assert!(decode(&[bytes, vec![0]].concat()).is_none());
+        }
+        assert!(encode(&letter(false, Some(vec![b'x'; LETTER_LIMIT]))).is_none());
+        assert!(encode(&letter(false, Some(vec![b'x'; FAILURES_LIMIT]))).is_some());
+    }
+
+    #[test]
+    fn an_answer_arrives_as_it_was_sent() {
+        let id = MessageId::new(u64::MAX >> 1).unwrap();
+        for fate in [Fate::Sent(u32::MAX), Fate::NotStarted, Fate::Refused] {
+            assert_eq!(read_answer(write_answer(id, fate)), Some((id, fate)));
+        }
+    }
+}
