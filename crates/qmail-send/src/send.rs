@@ -414,6 +414,7 @@ impl Send {
     /// Writes down what the next qmail-send must know.
     fn leave(&mut self) {
         let desk = &mut self.desk;
+        Passes::end_due(desk);
         fresh::decide_closed(desk);
         fresh::convert_all(desk);
         desk.look_at_clocks();

@@ -117,10 +117,16 @@ impl Passes {
             return;
         }
         let since = *self.held.get_or_insert(desk.moment);
-        if (del.has_heard() || del.is_busy()) && desk.moment < since + HELD {
+        let may_wait = (del.has_heard() || del.is_busy()) && !desk.is_stopping;
+        if may_wait && desk.moment < since + HELD {
             return;
         }
         self.held = None;
+        Passes::end_due(desk);
+    }
+
+    /// Sees messages to their end without more ado.
+    pub(crate) fn end_due(desk: &mut Desk) {
         for _ in 0..STEPS {
             let Some(id) = desk.schedule.done.take_due(desk.recent) else {
                 break;
