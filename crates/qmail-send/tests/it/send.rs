@@ -560,11 +560,12 @@ fn deliveries_go_on_while_new_mail_floods_in() {
     let mut office = Office::open(&home, |_| report("K"));
     office.await_count("end msg", 300);
     let log = office.log();
-    let first = log.find(": success").unwrap();
+    // When it is told that they are over depends on who else uses the machine.
+    let first = log.find("starting delivery").unwrap();
     let new = log[..first].matches("new msg").count();
     assert!(
         new < 100,
-        "{new} messages were taken in before the first was delivered"
+        "{new} messages were taken in before the first delivery started"
     );
     await_empty(&home, &office);
     assert_eq!(office.stop(), End::Exit(0));
