@@ -342,7 +342,11 @@ fn killed_under_load_no_acknowledged_message_is_lost() {
                 })
             })
             .collect();
+        let before = acknowledged.lock().unwrap().len();
         thread::sleep(Duration::from_millis(700 + 300 * round));
+        kit::eventually("some load", || {
+            acknowledged.lock().unwrap().len() > before + 7
+        });
         office.kill_all();
         over.store(true, Ordering::Relaxed);
         first = threads

@@ -512,10 +512,7 @@ fn an_unknown_name_and_a_wrong_password_are_told_alike() {
         let mut said = String::new();
         reader.read_to_string(&mut said).unwrap();
         let time = begun.elapsed();
-        assert!(
-            time > Duration::from_millis(1990) && time < Duration::from_secs(20),
-            "{time:?}"
-        );
+        assert!(time > Duration::from_millis(1990), "{time:?}");
         told.push(said);
     }
     assert_eq!(told[0], "+OK \r\n-ERR [AUTH] authorization failed\r\n");

@@ -16,13 +16,13 @@ use std::os::unix::fs::chown;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kit::Home;
 use queue::frames::{self, Frames};
 
 /// How long a test waits for anything.
-const WAIT: Duration = Duration::from_secs(20);
+const WAIT: Duration = kit::LIMIT;
 
 /// What a server has seen: one text for each connection, in order of their begin.
 type Seen = Arc<Mutex<Vec<String>>>;
@@ -447,12 +447,10 @@ fn a_changed_route_counts_for_the_next_job() {
     let mut spawner = Spawner::start(&home, &[]);
     assert_eq!(spawner.send(&["a@h"]), [TAKEN]);
     home.control("smtproutes", &two.route());
-    let start = Instant::now();
     kit::eventually("the new route is used", || {
         assert_eq!(spawner.send(&["a@h"]), [TAKEN]);
         two.connections() == 1
     });
-    assert!(start.elapsed() < Duration::from_secs(2));
     kit::eventually("the old connection is closed", || one.count("QUIT") == 1);
 }
 

@@ -36,8 +36,9 @@ use std::time::{Duration, Instant};
 use sys::process::End;
 use sys::spawn::Spawn;
 
-/// How long a program under test may run.
-pub const LIMIT: Duration = Duration::from_secs(20);
+/// How long a program under test may run, and how long a test waits for what must come: long, since what is right comes
+/// soon, and a machine with much to do has no say in what is right.
+pub const LIMIT: Duration = Duration::from_mins(2);
 
 /// A directory that is removed at the end.
 #[derive(Debug)]
@@ -436,6 +437,7 @@ impl Run {
         if self.group {
             spawn = spawn.new_group();
         }
+        hear_signals();
         spawn
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}", self.program.display()))
@@ -526,14 +528,38 @@ impl Run {
             .open(log)
             .unwrap();
         let pid = self.spawn(&[(0, null.as_fd()), (1, log.as_fd()), (2, log.as_fd())]);
-        Daemon { pid, ended: None }
+        Daemon {
+            pid,
+            group: self.group,
+            ended: None,
+        }
     }
 }
 
-/// A program that runs beside the test; it is killed at the end if it still does.
+/// What runs in the background, or below nohup, ignores these signals, and so would every program under test; a shell
+/// cannot even trap them. A signal that is caught here has its default action there, and still does not end the tests.
+fn hear_signals() {
+    use sys::signal::Signal;
+
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let line = status.lines().find_map(|l| l.strip_prefix("SigIgn:"));
+        let ignored = line.and_then(|l| u64::from_str_radix(l.trim(), 16).ok());
+        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+            if ignored.unwrap_or(0) >> (signal as u32 - 1) & 1 == 1 {
+                sys::signal::catch(signal).unwrap();
+            }
+        }
+    });
+}
+
+/// A program that runs beside the test; it is killed at the end if it still does, with its group if it leads one.
 #[derive(Debug)]
 pub struct Daemon {
     pid: u32,
+    /// it leads a process group
+    group: bool,
     ended: Option<End>,
 }
 
@@ -585,6 +611,9 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         if self.is_running() {
+            if self.group {
+                let _ = sys::signal::send_group(self.pid, sys::signal::Signal::SIGKILL);
+            }
             let _ = sys::signal::send(self.pid, sys::signal::Signal::SIGKILL);
             let _ = sys::process::wait_for(self.pid);
         }
@@ -607,6 +636,54 @@ pub fn until<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>) -> Op
         }
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// A port that nobody has on any address, for a program that must be told one. No other test gets it while this program
+/// runs, and the kernel gives it to nobody by itself.
+pub fn free_port() -> u16 {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    use std::sync::Mutex;
+
+    /// Where the kernel's own choices begin, if it does not say.
+    const USUAL: u16 = 32_768;
+    static TAKEN: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let chosen = range
+        .split_whitespace()
+        .next()
+        .and_then(|n| n.parse().ok())
+        .filter(|n| *n > 12_000)
+        .unwrap_or(USUAL);
+    let count = u32::from(chosen - 10_000);
+    let from = std::process::id().wrapping_mul(97) + COUNT.fetch_add(1, Ordering::Relaxed);
+    for n in 0..count {
+        let port = 10_000 + u16::try_from((from.wrapping_add(n)) % count).unwrap();
+        // A name that goes with its process: whoever has it has the port.
+        let name = SocketAddr::from_abstract_name(format!("qmail-rs-port-{port}")).unwrap();
+        let Ok(mark) = UnixListener::bind_addr(&name) else {
+            continue;
+        };
+        if !is_local_port(port) {
+            TAKEN.lock().unwrap().push(mark);
+            return port;
+        }
+    }
+    panic!("no port is free");
+}
+
+/// Whether a TCP socket of this machine has this port. Looked up, not tried: a process that another test makes meanwhile
+/// would have a copy of the socket, and the port would not be free for a moment.
+fn is_local_port(port: u16) -> bool {
+    let end = format!(":{port:04X}");
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
+        let table = fs::read_to_string(table).unwrap_or_default();
+        table.lines().any(|l| {
+            l.split_whitespace()
+                .nth(1)
+                .is_some_and(|a| a.ends_with(&end))
+        })
+    })
 }
 
 /// Waits until `condition` holds; fails the test with `what` after `LIMIT`.

@@ -97,7 +97,7 @@ fn start_comes_first_and_stop_last() {
     let here = Scratch::new("start-stop");
     here.write("s/down", "");
     here.script("s/start", "echo start >>trace");
-    here.script("s/run", "echo run >>trace; exec sleep 20");
+    here.script("s/run", "echo run >>trace; exec sleep 600");
     here.script("s/stop", "echo stop >>trace");
     here.script("s/notify", "echo $1 $2 $4 >>notes; test \"$3\" -gt 1");
     let mut service = Service::start(here);
@@ -105,13 +105,21 @@ fn start_comes_first_and_stop_last() {
     assert_eq!(service.here.read("s/supervise/status").len(), 20);
     service.svc("-u");
     service.shows("s: up (pid P) N seconds, normally down, running");
+    // Up is the process, before it has said a word.
+    let runs = |service: &Service, count| {
+        kit::eventually("run says so", || {
+            service.text("s/trace").lines().count() == count
+        });
+    };
+    runs(&service, 2);
     // Another process, the same run: start is for the beginning only.
     service.svc("-k");
-    kit::eventually("again", || service.text("s/trace").lines().count() == 3);
+    runs(&service, 3);
     service.svc("-d");
     service.shows("s: down N seconds, stopped");
     service.svc("-o");
     service.shows("s: up (pid P) N seconds, normally down, once, running");
+    runs(&service, 6);
     service.svc("-dx");
     service.ends();
     let trace: Vec<String> = service.text("s/trace").lines().map(str::to_owned).collect();
@@ -144,7 +152,7 @@ fn start_comes_first_and_stop_last() {
 fn a_start_that_fails_keeps_the_service_down() {
     let here = Scratch::new("start-fails");
     here.script("s/start", "test -e ready");
-    here.script("s/run", "echo run >>trace; exec sleep 20");
+    here.script("s/run", "echo run >>trace; exec sleep 600");
     let mut service = Service::start(here);
     service.shows("s: down N seconds, normally up, failed");
     assert_eq!(service.text("s/trace"), "");
@@ -170,8 +178,8 @@ fn a_log_in_the_same_directory_gets_every_line() {
     let here = Scratch::new("log");
     here.script(
         "s/run",
-        "[ -e ran ] && exec sleep 20; touch ran
-         n=0; while [ $n -lt 300 ]; do echo $n; n=$((n+1)); sleep 0.01; done; exec sleep 20",
+        "[ -e ran ] && exec sleep 600; touch ran
+         n=0; while [ $n -lt 300 ]; do echo $n; n=$((n+1)); sleep 0.01; done; exec sleep 600",
     );
     // It ends after some lines, and once by a crash: the pipe stays.
     here.script(
@@ -208,8 +216,8 @@ fn a_log_in_the_same_directory_gets_every_line() {
 
 fn a_log_that_does_not_end_is_ended() {
     let here = Scratch::new("deaf-log");
-    here.script("s/run", "exec sleep 20");
-    here.script("s/log", "exec sleep 60");
+    here.script("s/run", "exec sleep 600");
+    here.script("s/log", "exec sleep 600");
     let mut service = Service::start(here);
     service.shows("s: up (pid P) N seconds, running|s log: up (pid P) N seconds, running");
     service.svc("-dx");
@@ -221,7 +229,7 @@ fn files_that_are_no_programs_change_nothing() {
     for name in ["start", "stop", "notify", "log"] {
         here.write(&format!("s/{name}"), "#!/bin/sh\necho no >>trace\n");
     }
-    here.script("s/run", "exec sleep 20");
+    here.script("s/run", "exec sleep 600");
     let mut service = Service::start(here);
     service.shows("s: up (pid P) N seconds");
     assert_eq!(service.here.read("s/supervise/status").len(), 18);
@@ -239,7 +247,7 @@ fn more_signals_reach_the_service() {
         "s/run",
         "trap 'echo quit >>trace' QUIT; trap 'echo one >>trace' USR1; trap 'echo two >>trace' USR2
          trap 'echo winch >>trace' WINCH; echo ready >>trace
-         n=0; while [ $n -lt 200 ]; do sleep 0.1; n=$((n+1)); done",
+         n=0; while [ $n -lt 6000 ]; do sleep 0.1; n=$((n+1)); done",
     );
     let mut service = Service::start(here);
     for (letter, line) in [
@@ -258,15 +266,6 @@ fn more_signals_reach_the_service() {
     }
     service.svc("-dxk");
     service.ends();
-}
-
-/// A free port of 127.0.0.1.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 /// Serves one connection after another on descriptor 3, and says who it is.
@@ -288,7 +287,7 @@ fn a_held_socket_refuses_nobody_while_the_program_restarts() {
         return;
     }
     let here = Scratch::new("listen");
-    let (port, other) = (free_port(), free_port());
+    let (port, other) = (kit::free_port(), kit::free_port());
     here.write("s/server", SERVER);
     here.script("s/run", "exec /usr/bin/python3 server 2>err");
     here.write(
@@ -340,10 +339,10 @@ fn a_held_socket_refuses_nobody_while_the_program_restarts() {
 #[test]
 fn a_listen_file_that_cannot_be_followed_is_told() {
     let here = Scratch::new("listen-trouble");
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
+    let port = kit::free_port();
+    let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
     here.write("s/listen", format!("127.0.0.1 {port}\n"));
-    here.script("s/run", "exec sleep 20");
+    here.script("s/run", "exec sleep 600");
     let mut service = Service::start(here);
     let busy = format!(
         "supervise: fatal: unable to listen on 127.0.0.1 {port} for s: address already used\n"

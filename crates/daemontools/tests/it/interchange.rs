@@ -31,7 +31,7 @@ impl Mixed {
             "trap 'echo hangup; exit 0' HUP\necho started\nwhile :; do sleep 0.05; done",
         );
         here.script("sv/a/log/run", "exec cat >>got");
-        here.script("sv/b/run", "exec sleep 100");
+        here.script("sv/b/run", "exec sleep 600");
         here.write("sv/b/down", "");
         let scan = Run::new(svscan.join("svscan"))
             .arg("sv")
@@ -105,13 +105,15 @@ fn supervise_of_one_works_below_svscan_of_the_other() {
                     );
                     assert_eq!(mixed.tell(teller, &["svc", "-cd", "sv/b"]).0, 0);
                     mixed.shows(teller, "sv/b", "down N seconds");
+                    let has = |end: &str| {
+                        let got = fs::read(mixed.here.join("sv/a/log/got"));
+                        got.is_ok_and(|got| got.ends_with(end.as_bytes()))
+                    };
+                    // It is up before its script has set the trap.
+                    kit::eventually("the service hears signals", || has("started\n"));
                     assert_eq!(mixed.tell(teller, &["svc", "-h", "sv/a"]).0, 0);
-                    kit::eventually("the log has it", || {
-                        let got = mixed.here.read("sv/a/log/got");
-                        let got = String::from_utf8(got).unwrap();
-                        got.ends_with("hangup\nstarted\n")
-                    });
-                    fs::write(mixed.here.join("sv/a/log/got"), "").unwrap();
+                    kit::eventually("the log has it", || has("hangup\nstarted\n"));
+                    fs::write(mixed.here.join("sv/a/log/got"), "started\n").unwrap();
                 }
             });
         }

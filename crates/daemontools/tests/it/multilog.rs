@@ -604,7 +604,7 @@ fn a_full_disk_is_waited_out() {
          cd $PWD
          head -c 40000 /dev/zero >filler
          {} s16777215 ./log <\"$0\" 2>../err & pid=$!
-         n=0; until grep -q pausing ../err || [ $n = 100 ]; do sleep 0.05; n=$((n+1)); done
+         n=0; until grep -q pausing ../err || [ $n = 2000 ]; do sleep 0.05; n=$((n+1)); done
          rm filler; mount -o remount,size=10m .
          wait $pid; echo $?; cat ../err; cat log/current",
         kit::program("multilog").display()
@@ -718,9 +718,5 @@ fn many_lines_do_not_take_long() {
         multilog(&here, &["t", "s16777215", "./log"], &input).code(),
         0
     );
-    assert!(
-        start.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < kit::LIMIT / 2, "{:?}", start.elapsed());
 }

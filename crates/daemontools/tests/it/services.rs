@@ -19,12 +19,13 @@ struct Service {
     svstat: PathBuf,
 }
 
-const RUN: &str = "echo started >>log
-trap 'echo term >>log; exit 0' TERM
+/// It is `started` when it hears signals.
+const RUN: &str = "trap 'echo term >>log; exit 0' TERM
 trap 'echo hup >>log' HUP
 trap 'echo alarm >>log' ALRM
 trap 'echo interrupt >>log' INT
-n=0; while [ $n -lt 200 ]; do sleep 0.1; n=$((n+1)); done";
+echo started >>log
+n=0; while [ $n -lt 6000 ]; do sleep 0.1; n=$((n+1)); done";
 
 impl Service {
     fn start(supervise: &Path, svc: &Path, svstat: &Path) -> Service {
@@ -167,6 +168,7 @@ fn lives(mut service: Service) {
         now.is_some() && now != first
     });
 
+    service.logs("started");
     service.svc("-o");
     kit::eventually("once", || service.status()[17] == 0);
     service.svc("-t");
@@ -263,14 +265,16 @@ fn services_start_at_their_pace() {
 
 fn a_service_that_fails_is_started_once_a_second() {
     let mut service = Service::ours();
-    service.here.script("s/run", "date +%s.%N >>times");
+    service.here.script("s/run", "echo x >>starts");
+    // From before the first start to after the last: only longer on a busy machine.
+    let begin = Instant::now();
     service.svc("-u");
-    let times = || fs::read_to_string(service.here.join("s/times")).unwrap_or_default();
-    kit::eventually("four starts", || times().lines().count() >= 4);
+    let starts = || fs::read_to_string(service.here.join("s/starts")).unwrap_or_default();
+    kit::eventually("four starts", || starts().lines().count() >= 4);
+    let took = begin.elapsed();
     service.svc("-dx");
     assert_eq!(service.supervise.wait(kit::LIMIT), End::Exit(0));
-    let times: Vec<f64> = times().lines().map(|l| l.parse().unwrap()).collect();
-    assert!(times.windows(2).all(|w| w[1] - w[0] > 0.95), "{times:?}");
+    assert!(took > Duration::from_millis(2900), "{took:?}");
 }
 
 fn a_run_file_that_cannot_be_run_is_tried_again() {
@@ -305,7 +309,7 @@ fn works_with_every_descriptor_closed() {
     let here = Scratch::new("closed-services");
     here.script(
         "s/run",
-        "echo out; echo err >&2; echo ran >ran; exec sleep 20",
+        "echo out; echo err >&2; echo ran >ran; exec sleep 600",
     );
     let supervise =
         sys::spawn::Spawn::new(kit::program("supervise").as_os_str().as_encoded_bytes())
@@ -449,6 +453,10 @@ fn an_ended_supervise_is_told() {
 fn a_supervise_that_does_not_read_is_told() {
     let service = Service::ours();
     service.supervise.signal(Signal::SIGSTOP);
+    let stat = format!("/proc/{}/stat", service.supervise.pid());
+    kit::eventually("it has stopped", || {
+        fs::read_to_string(&stat).unwrap().contains(") T ")
+    });
     let control = service.here.join("s/supervise/control");
     let fifo = sys::dir::open_write(control.as_os_str().as_encoded_bytes()).unwrap();
     while sys::fd::write(&fifo, &[b'?'; 4096]).is_ok() {}
@@ -536,10 +544,12 @@ fn svscan_joins_a_service_with_its_log_and_keeps_the_pipe() {
     let here = Scratch::new("svscan");
     here.script(
         "sv/a/run",
-        "n=0; while [ $n -lt 150 ]; do echo line $n; n=$((n+1)); sleep 0.1; done",
+        "n=0; while [ $n -lt 10 ]; do echo line $n; n=$((n+1)); done
+         until [ -e go ]; do sleep 0.1; done
+         while [ $n -lt 6000 ]; do echo line $n; n=$((n+1)); sleep 0.1; done",
     );
     here.script("sv/a/log/run", "exec cat >>got");
-    here.script("sv/.hidden/run", "exec sleep 20");
+    here.script("sv/.hidden/run", "exec sleep 600");
     here.write("sv/plain", "");
     let mut scanned = Scanned::start(here);
     scanned.up("sv/a");
@@ -547,7 +557,8 @@ fn svscan_joins_a_service_with_its_log_and_keeps_the_pipe() {
     let got = |scanned: &Scanned| {
         fs::read_to_string(scanned.here.join("sv/a/log/got")).unwrap_or_default()
     };
-    kit::eventually("lines arrive", || got(&scanned).lines().count() > 3);
+    // Nothing is in the hands of the log then.
+    kit::eventually("lines arrive", || got(&scanned).ends_with("line 9\n"));
     assert!(!scanned.here.join("sv/.hidden/supervise").exists());
 
     // The supervise of the log is killed, and its service with it: the lines wait in the pipe.
@@ -555,10 +566,8 @@ fn svscan_joins_a_service_with_its_log_and_keeps_the_pipe() {
     let supervise = parent_of(pid_of(&status).unwrap());
     sys::signal::send(supervise, Signal::SIGKILL).unwrap();
     sys::signal::send(pid_of(&status).unwrap(), Signal::SIGKILL).unwrap();
-    let before = got(&scanned).lines().count();
-    kit::eventually("the log goes on", || {
-        got(&scanned).lines().count() > before + 20
-    });
+    scanned.here.write("sv/a/go", "");
+    kit::eventually("the log goes on", || got(&scanned).lines().count() > 30);
     let lines: Vec<String> = got(&scanned).lines().map(str::to_owned).collect();
     let expected: Vec<String> = (0..lines.len()).map(|n| format!("line {n}")).collect();
     assert_eq!(lines, expected, "no line is lost");
@@ -583,13 +592,11 @@ fn parent_of(pid: u32) -> u32 {
 fn svscan_finds_new_services_and_forgets_removed_ones() {
     let here = Scratch::new("rescan");
     fs::create_dir(here.join("sv")).unwrap();
-    here.script("store/run", "exec sleep 20");
+    here.script("store/run", "exec sleep 600");
     let mut scanned = Scanned::start(here);
     std::thread::sleep(Duration::from_millis(300));
-    let start = Instant::now();
     std::os::unix::fs::symlink("../store", scanned.here.join("sv/b")).unwrap();
     scanned.up("sv/b");
-    assert!(start.elapsed() < Duration::from_secs(7));
     // As service(8) says: remove the link first, then tell supervise to exit.
     fs::remove_file(scanned.here.join("sv/b")).unwrap();
     let status = scanned.here.read("store/supervise/status");
@@ -617,14 +624,16 @@ fn svscan_finds_new_services_and_forgets_removed_ones() {
 #[test]
 fn svscan_says_when_there_is_no_supervise() {
     let here = Scratch::new("no-supervise");
-    here.script("sv/a/run", "exec sleep 20");
+    here.script("sv/a/run", "exec sleep 600");
     let mut scan = ours("svscan", here.path())
         .env("PATH", "/nonexistent")
         .arg("sv")
         .start(here.join("err"));
-    kit::eventually("the warning", || !here.read("err").is_empty());
-    let expected = "svscan: warning: unable to start supervise a: file does not exist\n";
-    assert_eq!(fs::read_to_string(here.join("err")).unwrap(), expected);
+    kit::eventually("the warning", || here.read("err").ends_with(b"\n"));
+    // Again after a while.
+    let expected = "svscan: warning: unable to start supervise a: file does not exist";
+    let err = fs::read_to_string(here.join("err")).unwrap();
+    assert!(err.lines().all(|line| line == expected), "{err}");
     assert!(scan.is_running());
     scan.stop();
 }

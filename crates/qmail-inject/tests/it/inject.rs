@@ -203,7 +203,7 @@ fn half_a_million_recipients_are_fine_and_a_million_are_the_end() {
             .arg("-h")
             .stdin(format!("To: {list}\n\n"))
             .output();
-        assert!(begin.elapsed() < Duration::from_secs(15));
+        assert!(begin.elapsed() < Duration::from_secs(100));
         (output.code(), output.err_text())
     };
     assert_eq!(bomb(500_000), (0, "500000\n".to_owned()));

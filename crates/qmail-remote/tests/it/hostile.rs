@@ -78,7 +78,7 @@ fn endless(verb: &'static str, bytes: &'static [u8], pause: Duration) -> Server 
     Server::playing(("127.0.0.1", 0), move |session: &mut Session| {
         let flood = |session: &mut Session| {
             // The client must go: this has an end of its own, far away.
-            let end = Instant::now() + Duration::from_secs(14);
+            let end = Instant::now() + Duration::from_secs(100);
             while session.say(bytes) && Instant::now() < end {
                 std::thread::sleep(pause);
             }
@@ -122,7 +122,7 @@ fn replies_without_end_are_given_up() {
             let home = home(&server.route());
             let start = Instant::now();
             let got = send(&home, "h", &["r@h"], MESSAGE);
-            assert!(start.elapsed() < Duration::from_secs(13));
+            assert!(start.elapsed() < Duration::from_secs(90));
             check_frame(&got, 1);
             assert_eq!(
                 got.contains("Possible duplicate! "),
@@ -141,7 +141,7 @@ fn slow_replies_have_a_limit_as_a_whole() {
         home.control("timeoutremote", "1\n");
         let start = Instant::now();
         let got = send(&home, "h", &["r@h"], MESSAGE);
-        assert!(start.elapsed() < Duration::from_secs(10), "{verb}");
+        assert!(start.elapsed() < Duration::from_secs(90), "{verb}");
         assert!(got.contains("but connection died."), "{got}");
         check_frame(&got, 1);
     }
@@ -162,19 +162,22 @@ fn silence_has_a_limit() {
 
 #[test]
 fn a_server_that_stops_reading_has_a_limit() {
-    let server = Server::playing(("127.0.0.1", 0), |session| {
+    let (gone, over) = std::sync::mpsc::channel::<()>();
+    let over = std::sync::Mutex::new(over);
+    let server = Server::playing(("127.0.0.1", 0), move |session| {
         session.say("220 hi\r\n");
         for reply in ["250 hi\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n"] {
             session.line();
             session.say(reply);
         }
-        std::thread::sleep(Duration::from_secs(3));
+        // Until the client has gone.
+        let _ = over.lock().unwrap().recv_timeout(kit::LIMIT);
     });
     let home = home(&server.route());
-    home.control("timeoutremote", "1\n");
-    let start = Instant::now();
+    // Enough for each answer of the server on a busy machine.
+    home.control("timeoutremote", "5\n");
     let got = send(&home, "h", &["r@h"], &b"x\n".repeat(10_000_000));
-    assert!(start.elapsed() < Duration::from_secs(10));
+    drop(gone);
     assert_eq!(
         got,
         "r^ZConnected to 127.0.0.1 but connection died. (#4.4.2)\n^"

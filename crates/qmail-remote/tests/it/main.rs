@@ -18,8 +18,8 @@ const MESSAGE: &[u8] = b"Subject: test\n\nbody\n";
 fn home(routes: &str) -> Home {
     let home = Home::new("remote");
     home.control("smtproutes", routes);
-    home.control("timeoutconnect", "5\n");
-    home.control("timeoutremote", "5\n");
+    home.control("timeoutconnect", "60\n");
+    home.control("timeoutremote", "60\n");
     home
 }
 

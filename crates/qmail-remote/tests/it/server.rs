@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long a session waits for the client.
-const WAIT: Duration = Duration::from_secs(15);
+const WAIT: Duration = kit::LIMIT;
 
 /// A connection, in clear or under TLS.
 pub(crate) struct Line {

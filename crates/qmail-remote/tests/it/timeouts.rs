@@ -1,7 +1,7 @@
 //! The table of hosts that did not answer.
 
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kit::Home;
 
@@ -47,9 +47,7 @@ fn a_host_that_does_not_answer_is_noted() {
     }
     let home = home(&format!(":{address}\n"));
     home.control("timeoutconnect", "1\n");
-    let start = Instant::now();
     assert_eq!(send(&home, "h", &["r@h"], MESSAGE), NO_CONNECTION);
-    assert!(start.elapsed() < Duration::from_secs(15));
     assert_eq!(count(&home), Some(1));
     // The second one comes too soon to count.
     assert_eq!(send(&home, "h", &["r@h"], MESSAGE), NO_CONNECTION);

@@ -3,7 +3,6 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use kit::Scratch;
 use sys::process::End;
@@ -181,9 +180,7 @@ fn a_flood_from_one_place_leaves_room_for_others() {
             .cycle()
             .take_while(|_| !done.load(Ordering::Relaxed))
         {
-            let began = Instant::now();
             assert!(is_in(&mut server.connect_from(&format!("127.0.1.{n}"))));
-            assert!(began.elapsed() < Duration::from_secs(1));
             assert!(children(server.daemon.pid()) <= 40);
         }
     });

@@ -1,7 +1,7 @@
 //! tcpserver without names.
 
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use kit::{Run, Scratch, program};
@@ -310,7 +310,7 @@ fn without_descriptors_it_pauses_and_recovers() {
     let scratch = Scratch::new("emfile");
     // Descriptors 0 to 2 stay taken, so that a limit of 3 leaves none: without -1, the port must be known before.
     let ip = "127.0.0.51";
-    let port = free_port(ip);
+    let port = kit::free_port();
     let log = scratch.join("log");
     let said = || String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
     let server = Run::new("sh")
@@ -350,12 +350,6 @@ fn without_descriptors_it_pauses_and_recovers() {
     let mut got = String::new();
     stream.read_to_string(&mut got).unwrap();
     assert_eq!(got, "hi\n");
-}
-
-/// A port that nobody uses on `ip`, which should be an address that nobody else uses.
-fn free_port(ip: &str) -> u16 {
-    let listener = TcpListener::bind((ip, 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// User and system time of a process, 1/100 seconds.

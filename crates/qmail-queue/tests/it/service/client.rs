@@ -24,9 +24,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(path: &Path) -> Client {
         let socket = UnixStream::connect(path).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(15)))
-            .unwrap();
+        socket.set_read_timeout(Some(kit::LIMIT)).unwrap();
         Client { socket }
     }
 
