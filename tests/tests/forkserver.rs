@@ -164,8 +164,8 @@ fn is_copy(pid: u32) -> bool {
 
 /// The log without what varies.
 fn masked(log: &str) -> Vec<String> {
-    let mask = |word: &str| match word.rsplit_once(':') {
-        _ if word.parse::<u32>().is_ok_and(|n| n > 1000) => "N".to_owned(),
+    let mask = |before: Option<&str>, word: &str| match word.rsplit_once(':') {
+        _ if before.is_some_and(|b| ["pid", "ok", "deny", "end"].contains(&b)) => "N".to_owned(),
         Some((before, port)) if port.parse::<u16>().is_ok() => format!("{before}:PORT"),
         _ if word.starts_with("pid=") || word.starts_with("time=") || word.starts_with("qp=") => {
             word.split_once('=').unwrap().0.to_owned()
@@ -174,7 +174,12 @@ fn masked(log: &str) -> Vec<String> {
     };
     log.lines()
         .skip(1)
-        .map(|line| line.split(' ').map(mask).collect::<Vec<_>>().join(" "))
+        .map(|line| {
+            let before = std::iter::once(None).chain(line.split(' ').map(Some));
+            let words = before.zip(line.split(' '));
+            let masked: Vec<_> = words.map(|(before, word)| mask(before, word)).collect();
+            masked.join(" ")
+        })
         .collect()
 }
 

@@ -16,10 +16,11 @@ use std::os::unix::fs::chown;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kit::Home;
 use queue::frames::{self, Frames};
+use queue::remote;
 
 /// How long a test waits for anything.
 const WAIT: Duration = kit::LIMIT;
@@ -110,6 +111,10 @@ struct Spawner {
     input: Option<ChildStdin>,
     output: ChildStdout,
     frames: Frames,
+    /// the last report
+    heard: Instant,
+    /// how often the machine stood still for so long that a connection without work may have been closed
+    pauses: usize,
 }
 
 fn home(server: &Server) -> Home {
@@ -141,6 +146,8 @@ impl Spawner {
             output: child.stdout.take().unwrap(),
             child,
             frames: Frames::default(),
+            heard: Instant::now(),
+            pauses: 0,
         };
         spawner.write(&frames::probe());
         let mut answer = Vec::new();
@@ -178,6 +185,9 @@ impl Spawner {
         loop {
             if let Some(frame) = self.frames.next_frame().unwrap() {
                 let report = frames::decode_report(frame).unwrap();
+                let quiet = self.heard.elapsed();
+                self.heard = Instant::now();
+                self.pauses += usize::from(quiet.as_millis() > u128::from(remote::KEEP) * 900);
                 let texts = report.texts.into_iter();
                 let texts = texts.map(|t| String::from_utf8(t).unwrap()).collect();
                 return (report.number, texts);
@@ -229,8 +239,10 @@ fn jobs_one_after_the_other_use_one_connection() {
         let host = if n % 2 == 0 { "one.test" } else { "two.test" };
         assert_eq!(spawner.send(&[&format!("r{n}@{host}")]), [TAKEN]);
     }
+    let pauses = spawner.pauses;
     drop(spawner);
-    assert_eq!((server.connections(), server.count("RCPT")), (1, 50));
+    assert!((1..=1 + pauses).contains(&server.connections()));
+    assert_eq!(server.count("RCPT"), 50);
 }
 
 #[test]
@@ -266,14 +278,16 @@ fn hosts_do_not_take_each_others_connections() {
         .collect();
     home.control("smtproutes", &routes.concat());
     let mut spawner = Spawner::start(&home, &[]);
+    let begun = Instant::now();
     for _ in 0..4 {
         for n in [0, 1, 2, 1, 3, 4, 0] {
             assert_eq!(spawner.send(&[&format!("r@h{n}.test")]), [TAKEN]);
         }
     }
-    // A machine that stands still for two seconds may cost one more.
     let connections: usize = servers.iter().map(Server::connections).sum();
-    assert!(connections <= 6, "{connections}");
+    // On a machine that stands still each of them may have rested too long.
+    let is_slow = begun.elapsed().as_secs() >= remote::KEEP;
+    assert!(connections <= if is_slow { 28 } else { 6 }, "{connections}");
     assert!(spawner.children().len() <= 6);
 }
 
@@ -315,7 +329,7 @@ fn each_recipient_has_its_own_report() {
         );
         assert_eq!((&texts[0][..], &texts[4][..]), (TAKEN, TAKEN));
     }
-    assert_eq!(server.connections(), 1);
+    assert!((1..=1 + spawner.pauses).contains(&server.connections()));
 }
 
 #[test]
@@ -329,7 +343,8 @@ fn variable_senders_go_one_by_one_over_one_connection() {
         assert_eq!(spawner.report().1, [TAKEN]);
         assert_eq!(server.count(&format!("MAIL FROM:<{sender}>")), 1);
     }
-    assert_eq!((server.connections(), server.count("DATA")), (1, 3));
+    assert!((1..=1 + spawner.pauses).contains(&server.connections()));
+    assert_eq!(server.count("DATA"), 3);
 }
 
 #[test]

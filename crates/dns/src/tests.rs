@@ -330,12 +330,12 @@ fn questions_asked_together_wait_together() {
     let resolver = Resolver::new(vec![silent.local_addr().unwrap(), dns.address()], false);
     let start = Instant::now();
     let questions = (0..200).map(|n| (format!("n{n}.test").into_bytes(), Rtype::TXT));
-    let mut batch = resolver.ask_all(questions, start + Duration::from_secs(20));
+    let mut batch = resolver.ask_all(questions, start + Duration::from_mins(2));
     for n in (0..200).rev() {
         let texts = batch.take(n).and_then(|a| a.txt()).unwrap();
         assert_eq!(texts, [vec![b'x'; n]]);
     }
-    assert!(start.elapsed() < Duration::from_secs(10));
+    assert!(start.elapsed() < Duration::from_mins(1));
     assert!(matches!(batch.take(0), Err(Trouble::Temporary(_))));
     assert!(matches!(batch.take(200), Err(Trouble::Temporary(_))));
 }
@@ -361,7 +361,7 @@ fn a_batch_ends_when_its_time_is_over() {
         (b"long.test", Rtype::TXT),
     ];
     let questions = questions.map(|(name, kind)| (name.to_vec(), kind));
-    let mut batch = resolver.ask_all(questions, start + Duration::from_millis(300));
+    let mut batch = resolver.ask_all(questions, start + Duration::from_secs(3));
     let good = batch.take(1).and_then(|a| a.addresses());
     assert_eq!(good, Ok(vec!["192.0.2.1".parse().unwrap()]));
     assert_eq!(batch.take(2).err(), Some(Trouble::NoName));
@@ -374,7 +374,7 @@ fn a_batch_ends_when_its_time_is_over() {
     assert_eq!(long, Ok(vec![vec![b'x'; 3000]]));
     let silent = Trouble::Temporary("timed out".to_owned());
     assert_eq!(batch.take(0).err(), Some(silent));
-    assert!(start.elapsed() < Duration::from_secs(3));
+    assert!(start.elapsed() < Duration::from_mins(1));
     let nobody = Resolver::new(Vec::new(), false);
     let mut batch = nobody.ask_all([(b"a.test".to_vec(), Rtype::A)], start);
     assert!(matches!(batch.take(0), Err(Trouble::Temporary(_))));
@@ -392,7 +392,7 @@ fn a_batch_asks_again_without_edns_and_passes_over_strays() {
         vec![b"x".to_vec(), stray, reply(query, 0, &[data])]
     });
     let resolver = Resolver::new(vec![old], false);
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + Duration::from_mins(1);
     let mut batch = resolver.ask_all([(b"a.test".to_vec(), Rtype::A)], end);
     let found = batch.take(0).and_then(|a| a.addresses());
     assert_eq!(found, Ok(vec!["192.0.2.7".parse().unwrap()]));

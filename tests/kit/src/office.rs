@@ -164,7 +164,8 @@ impl Office {
         self.smtpd = Some(daemon);
         let port = crate::until(LIMIT, || {
             let text = fs::read_to_string(&log).ok()?;
-            text.lines().find_map(|l| l.trim().parse::<u16>().ok())
+            let (whole, _) = text.rsplit_once('\n')?;
+            whole.lines().find_map(|l| l.trim().parse::<u16>().ok())
         });
         self.port = port
             .unwrap_or_else(|| panic!("tcpserver never said its port: {}", self.log("log-smtpd")));

@@ -31,7 +31,7 @@ fn pool() -> (Pool, OwnedFd, u32) {
     let mut pool = Pool::new(false, b"#").unwrap();
     pool.per_user = 1;
     let (ours, theirs) = handover::pair().unwrap();
-    let pid = Spawn::new("/bin/sleep").arg("30").spawn().unwrap();
+    let pid = Spawn::new("/bin/sleep").arg("600").spawn().unwrap();
     pool.workers.push(Worker {
         pid,
         owner: ME,
@@ -48,7 +48,7 @@ fn pool() -> (Pool, OwnedFd, u32) {
 fn turn(pool: &mut Pool) -> Vec<(Ticket, News)> {
     let mut waits = Vec::new();
     pool.waits(&mut waits);
-    sys::poll::wait(&mut waits, Some(Duration::from_secs(10))).unwrap();
+    sys::poll::wait(&mut waits, Some(Duration::from_mins(1))).unwrap();
     pool.advance(&waits)
 }
 
@@ -194,7 +194,7 @@ fn one_that_cannot_be_talked_to_is_still_heard() {
     pool.workers[0].broken = true;
     let mut waits = Vec::new();
     pool.waits(&mut waits);
-    sys::poll::wait(&mut waits, Some(Duration::from_secs(10))).unwrap();
+    sys::poll::wait(&mut waits, Some(Duration::from_mins(1))).unwrap();
     for worker in &mut pool.workers {
         listen(worker, &mut pool.news, &mut pool.over);
     }

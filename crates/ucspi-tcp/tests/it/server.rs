@@ -113,9 +113,11 @@ fn printed_port(log: &Path) -> Option<u16> {
 }
 
 fn masked(line: &str, port: &str) -> String {
+    let last = line.split(' ').count() - 1;
     line.split(' ')
-        .map(|word| match word.parse::<u32>() {
-            Ok(n) if n > 1 && !line.contains("status: ") && !line.ends_with(word) => "PID".into(),
+        .enumerate()
+        .map(|(at, word)| match word.parse::<u32>() {
+            Ok(n) if n > 1 && !line.contains("status: ") && at != last => "PID".into(),
             _ => mask_ports(word, port),
         })
         .collect::<Vec<_>>()

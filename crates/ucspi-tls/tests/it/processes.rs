@@ -24,20 +24,16 @@ fn keys_and_programs_are_in_different_processes() {
         .python("s = tls(); print(s.recv(100) + s.recv(100)); s.send(b'\\n'); print(rest(s))");
     assert!(got.starts_with("b'1234\\n1235\\n'"), "{got}");
     let listener = server.daemon.pid();
-    let keepers = children(listener);
-    assert_eq!(
-        keepers.iter().map(|k| k.1).collect::<Vec<_>>(),
-        [0],
-        "the keeper"
-    );
-    let workers = children(keepers[0].0);
-    assert_eq!(
-        workers.iter().map(|w| w.1).collect::<Vec<_>>(),
-        [4321, 4321]
-    );
-    for (worker, _) in workers {
-        let status = std::fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
-        assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    // The program may still be on its way out, and a worker on its way in.
+    let ids = |pid| children(pid).iter().map(|c| c.1).collect::<Vec<_>>();
+    kit::eventually("the keeper is alone", || ids(listener) == [0]);
+    let keeper = children(listener)[0].0;
+    kit::eventually("two workers", || ids(keeper) == [4321, 4321]);
+    for (worker, _) in children(keeper) {
+        kit::eventually("it gives its privileges up", || {
+            let status = std::fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
+            status.contains("NoNewPrivs:\t1")
+        });
         let open = std::fs::read_dir(format!("/proc/{worker}/fd")).unwrap();
         let open: Vec<_> = open
             .flatten()
@@ -59,11 +55,10 @@ fn nobody_is_asked_to_be_root() {
     let scratch = scratch("root");
     let server = Server::start(&scratch, &[], &["echo", "hi"]);
     let keepers = children(server.daemon.pid());
-    let workers = children(keepers[0].0);
-    assert!(
-        !workers.is_empty() && workers.iter().all(|w| w.1 != 0),
-        "{workers:?}"
-    );
+    kit::eventually("no worker is root", || {
+        let workers = children(keepers[0].0);
+        !workers.is_empty() && workers.iter().all(|w| w.1 != 0)
+    });
 }
 
 #[test]
@@ -91,6 +86,7 @@ fn a_worker_that_is_killed_is_replaced() {
     let scratch = scratch("worker");
     let server = Server::start(&scratch, &["--processes=2"], &["sh", "-c", "echo hi; cat"]);
     let keeper = children(server.daemon.pid())[0].0;
+    kit::eventually("two workers", || children(keeper).len() == 2);
     let workers = children(keeper);
     let got = server.python(&format!(
         "

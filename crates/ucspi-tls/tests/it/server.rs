@@ -9,7 +9,7 @@ use std::time::Duration;
 use kit::{Daemon, Output, Run, Scratch, program};
 
 /// How long a client waits for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = kit::LIMIT;
 
 /// Numbers the logs: a scratch directory may see several servers.
 static COUNT: AtomicU32 = AtomicU32::new(0);

@@ -50,19 +50,15 @@ fn without_a_service_the_program_is_run() {
 #[test]
 fn a_busy_service_takes_nothing_and_the_program_is_run() {
     let post = Post::open("qd-busy", &["-c", "20"]);
-    let mut crowd = Vec::new();
-    let mut refused = 0;
-    while refused < 5 {
+    // When it has served one, those before it have gone.
+    ends(&way(&post, |r| r), "Queued service");
+    let crowd: Vec<_> = (0..20).map(|_| post.client()).collect();
+    for _ in 0..5 {
         let mut client = post.client();
-        if client.is_silent() {
-            crowd.push(client);
-        } else {
-            refused += 1;
-            assert_eq!(client.answer().unwrap().code, queue::service::BUSY);
-            assert!(client.answer().is_none());
-        }
+        assert_eq!(client.answer().unwrap().code, queue::service::BUSY);
+        assert!(client.answer().is_none());
     }
-    assert_eq!(crowd.len(), 20);
+    assert!(crowd.iter().all(crate::service::client::Client::is_silent));
     ends(&way(&post, |r| r), "Queued program");
     // What has been sent in part cannot be taken back.
     let large = way(&post, |r| r.env("SIZE", "500000"));
