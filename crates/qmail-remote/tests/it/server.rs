@@ -276,6 +276,8 @@ impl Server {
                         break;
                     }
                     let Ok(stream) = stream else { continue };
+                    // What was said is with the client then.
+                    stream.set_nodelay(true).unwrap();
                     stream.set_read_timeout(Some(WAIT)).unwrap();
                     stream.set_write_timeout(Some(WAIT)).unwrap();
                     let mut session = Session {
