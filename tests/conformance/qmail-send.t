@@ -67,10 +67,11 @@ echo 0 >seen; echo 0 >seen2
 step 'without descriptors' 'qmail-send </dev/null >/dev/null'
 start() {
 	rm -f pid pid.code
+	cp log before
 	setsid python3 "$SUITE/daemons.py" log orders pid &
 	await 'test -s pid'
 	send=$(cat pid); export send
-	await 'tail -1 log | grep status:'
+	await "tail -n +$(($(wc -l <before) + 1)) log | grep status:"
 }
 stop() { kill -TERM $send; await 'test -s pid.code'; }
 
