@@ -60,6 +60,12 @@ impl Post {
         Ok(Post(ours))
     }
 
+    /// One that is played by a test.
+    #[cfg(test)]
+    pub(super) fn with(socket: OwnedFd) -> Post {
+        Post(socket)
+    }
+
     /// What becomes readable when there is an answer.
     pub(super) fn answers(&self) -> &OwnedFd {
         &self.0

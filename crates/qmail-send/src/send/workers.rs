@@ -282,3 +282,60 @@ impl Workers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::{Duration, Instant};
+
+    use sys::handover::{self, Patience};
+
+    use super::super::world::System;
+    use super::*;
+
+    /// A turn of the loop: the bounces that are over.
+    fn turn(workers: &mut Workers) -> Vec<(u64, bounce::Fate)> {
+        let world = System::new(Dir::open("/").unwrap(), File::open("/dev/null").unwrap());
+        let mut plan = Plan::new(0, Instant::now());
+        plan.soon(Duration::from_secs(10));
+        workers.prepare(&mut plan);
+        plan.wait(&world).unwrap();
+        let fate = |done| match done {
+            Done::Bounced(id, fate) => Some((id.number(), fate)),
+            _ => None,
+        };
+        workers.done(&plan).into_iter().filter_map(fate).collect()
+    }
+
+    #[test]
+    fn bounces_go_by_the_post_a_few_at_a_time_and_its_end_is_their_end() {
+        let (ours, theirs) = handover::pair().unwrap();
+        let (mut workers, _orders) = Workers::connect().unwrap();
+        workers.way = Way::Post(Post::with(ours));
+        for n in 1..=MAIL_BAG as u64 {
+            assert!(workers.has_postman());
+            let id = MessageId::new(n).unwrap();
+            let (to, text) = (b"a@b".to_vec(), b"x".to_vec());
+            workers.letter(bounce::Letter::new(id, false, to, text.clone(), text));
+        }
+        assert!(!workers.has_postman());
+        let mut buffer = vec![0; 4096];
+        let mut came = || handover::receive(&theirs, &mut buffer, Patience::Now).is_ok();
+        assert_eq!((0..9).filter(|_| came()).count(), POSTMEN);
+
+        // An answer, twice, and one that nobody asked for.
+        for (n, qp) in [(2, 77), (2, 78), (99, 79)] {
+            let answer = [&[n, 0, 0, 0, 0, 0, 0, 0, b's'][..], &[qp, 0, 0, 0]].concat();
+            handover::send(&theirs, &answer, None).unwrap();
+        }
+        assert_eq!(turn(&mut workers), [(2, bounce::Fate::Sent(77))]);
+        assert_eq!((0..9).filter(|_| came()).count(), 1);
+
+        drop(theirs);
+        let fates = turn(&mut workers);
+        let count = |fate| fates.iter().filter(|(_, f)| *f == fate).count();
+        assert_eq!(count(bounce::Fate::Refused), POSTMEN);
+        assert_eq!(count(bounce::Fate::NotStarted), MAIL_BAG - POSTMEN - 1);
+        assert!(workers.is_idle());
+    }
+}
