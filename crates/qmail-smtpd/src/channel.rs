@@ -9,7 +9,8 @@ use crate::tls::Cover;
 
 /// Bytes read at once while commands come.
 const COMMAND_BLOCK: usize = 1024;
-/// Bytes read at once while a message comes.
+/// Bytes read at once while a message comes: at first, since most are small and each page costs, and when that is full.
+const FIRST_BLOCK: usize = 8 * 1024;
 const DATA_BLOCK: usize = 16 * 1024;
 /// Replies that are held back at most, bytes.
 const OUTPUT_LIMIT: usize = 4096;
@@ -175,7 +176,12 @@ impl<L: Link> Channel<L> {
     pub fn block(&mut self) -> Result<&[u8], Gone> {
         if self.start == self.end {
             let limit = self.link.elapsed().saturating_add(self.idle);
-            self.fill(DATA_BLOCK, limit)?;
+            let size = match self.input.len() {
+                FIRST_BLOCK if self.end == FIRST_BLOCK => DATA_BLOCK,
+                DATA_BLOCK => DATA_BLOCK,
+                _ => FIRST_BLOCK,
+            };
+            self.fill(size, limit)?;
         }
         Ok(self.buffered())
     }
