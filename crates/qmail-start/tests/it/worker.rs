@@ -571,7 +571,8 @@ fn plain_deliveries_start_no_program_and_others_do() {
     };
     assert_eq!(reports.matches("Kdid 1+0+0\n").count(), 20, "{reports}");
     assert_eq!(execs, 1, "the spawner itself");
-    assert!(forks <= 4, "{forks} workers for 20 deliveries");
+    // Four, and more when one of them says nothing for two seconds.
+    assert!(forks < 10, "{forks} workers for 20 deliveries");
     // qmail-local, and the shell.
     let (execs, _, reports) = run(b"\x001/24\0s\0joe-prog@host.test\0", &office.home).unwrap();
     assert!(reports.contains("Ksaid\ndid 0+0+1\n"), "{reports}");
@@ -835,7 +836,9 @@ fn memory_stays_as_it_is() {
     let (before, _) = deliver(20);
     let (after, open) = deliver(200);
     assert!(after < before + 300, "{before} KB, then {after} KB");
-    assert!(open < 20, "{open} descriptors");
+    // Fifteen, and one for each worker that the machine kept from its work so long that it did not count. A descriptor left
+    // by each delivery would make thousands.
+    assert!(open < 50, "{open} descriptors");
     session.leave();
 }
 
@@ -930,16 +933,31 @@ fn a_worker_that_hangs_keeps_its_own_deliveries_only() {
     office.homes(|_| {});
     let mut session = office.start();
     let good = "Kdid 1+0+0\n".to_owned();
-    session.order(0, "1/24", "joe@host.test");
-    assert_eq!(session.report(), (0, good.clone()));
-    let stopped = session.children();
-    signal::send(stopped[0], Signal::SIGSTOP).unwrap();
-    session.order(1, "1/24", "joe@host.test");
-    for number in 2..20 {
-        session.order(number, "1/24", "joe@host.test");
-        assert_eq!(session.report(), (number, good.clone()));
-    }
-    signal::send(stopped[0], Signal::SIGCONT).unwrap();
+    let mut stopped = 0;
+    kit::eventually("a worker is stopped that has an order", || {
+        session.order(0, "1/24", "joe@host.test");
+        assert_eq!(session.report(), (0, good.clone()));
+        let [worker] = session.children()[..] else {
+            return false;
+        };
+        stopped = worker;
+        signal::send(stopped, Signal::SIGSTOP).unwrap();
+        session.order(1, "1/24", "joe@host.test");
+        let mut is_held = true;
+        for number in 2..20 {
+            session.order(number, "1/24", "joe@host.test");
+            let mut report = session.report();
+            // The one that was stopped had rested for a second, and was on its way out.
+            if report.0 == 1 {
+                is_held = false;
+                signal::send(stopped, Signal::SIGCONT).unwrap();
+                report = session.report();
+            }
+            assert_eq!(report, (number, good.clone()));
+        }
+        is_held
+    });
+    signal::send(stopped, Signal::SIGCONT).unwrap();
     assert_eq!(session.report(), (1, good));
     session.leave();
 }
