@@ -28,6 +28,8 @@ const LETTER_LIMIT: usize = 64 * 1024;
 pub(super) const FAILURES_LIMIT: usize = 32 * 1024;
 /// Bytes of an answer.
 const ANSWER: usize = 13;
+/// How long to rest when the kernel cannot do what it always does.
+const REST: Duration = Duration::from_secs(1);
 /// The longest wait: a day, only so that it has an end.
 const LONGEST: Duration = Duration::from_hours(24);
 
@@ -162,8 +164,8 @@ fn serve(socket: &OwnedFd, layout: Layout) -> io::Result<()> {
     loop {
         let mut waits = [Wait::readable(socket), Wait::readable(&wake)];
         match sys::poll::wait(&mut waits, Some(LONGEST)) {
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            done => drop(done?),
+            Err(e) if e.kind() != ErrorKind::Interrupted => std::thread::sleep(REST),
+            Ok(_) | Err(_) => {}
         }
         let [is_asked, is_woken] = waits.map(|wait| wait.is_ready());
         if is_woken {
@@ -183,11 +185,13 @@ fn serve(socket: &OwnedFd, layout: Layout) -> io::Result<()> {
                 };
                 match sys::process::fork(|| carry(socket, layout, &letter)) {
                     Ok(pid) => drop(carriers.insert(pid, letter.id)),
-                    Err(_) => tell(socket, letter.id, Fate::NotStarted),
+                    Err(_) => drop(tell(socket, letter.id, Fate::NotStarted)),
                 }
             }
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(e) => return Err(e),
+            Err(e) if e.kind() == ErrorKind::ConnectionReset => return Ok(()),
+            // No memory, for instance: the letter is still there.
+            Err(_) => std::thread::sleep(REST),
         }
     }
 }
@@ -198,7 +202,7 @@ fn bury(socket: &OwnedFd, carriers: &mut HashMap<u32, MessageId>) {
         if let Some(id) = carriers.remove(&pid)
             && end != End::Exit(TOLD)
         {
-            tell(socket, id, Fate::Refused);
+            let _ = tell(socket, id, Fate::Refused);
         }
     }
 }
@@ -213,13 +217,16 @@ fn carry(socket: &OwnedFd, layout: Layout, letter: &Letter) -> u8 {
         return UNTOLD;
     };
     let fate = letter.send(&queue, layout);
-    tell(socket, letter.id, fate);
-    TOLD
+    if tell(socket, letter.id, fate) {
+        TOLD
+    } else {
+        UNTOLD
+    }
 }
 
-fn tell(socket: &OwnedFd, id: MessageId, fate: Fate) {
-    // Nobody listens when qmail-send is gone.
-    let _ = handover::send_waiting(socket, &write_answer(id, fate), None);
+/// `false`: it could not be told. When qmail-send is gone, nobody listens.
+fn tell(socket: &OwnedFd, id: MessageId, fate: Fate) -> bool {
+    handover::send_waiting(socket, &write_answer(id, fate), None).is_ok()
 }
 
 #[cfg(test)]
