@@ -33,6 +33,15 @@ const REST: Duration = Duration::from_secs(1);
 /// The longest wait: a day, only so that it has an end.
 const LONGEST: Duration = Duration::from_hours(24);
 
+/// Signals that administrators send to every process of the name of qmail-send. This one ends when that one does, and not
+/// before.
+const NOT_MEANT: [Signal; 4] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGALRM,
+    Signal::SIGTERM,
+];
+
 const SENT: u8 = b's';
 const NOT_STARTED: u8 = b'n';
 const REFUSED: u8 = b'r';
@@ -156,6 +165,9 @@ fn read_answer(answer: [u8; ANSWER]) -> Option<(MessageId, Fate)> {
 /// The post's loop, until qmail-send is gone.
 fn serve(socket: &OwnedFd, layout: Layout) -> io::Result<()> {
     signal::ignore(Signal::SIGPIPE)?;
+    for signal in NOT_MEANT {
+        signal::ignore(signal)?;
+    }
     let wake = signal::wake()?;
     signal::catch(Signal::SIGCHLD)?;
     signal::unblock(Signal::SIGCHLD)?;
@@ -209,8 +221,9 @@ fn bury(socket: &OwnedFd, carriers: &mut HashMap<u32, MessageId>) {
 
 /// In a process of its own: one letter.
 fn carry(socket: &OwnedFd, layout: Layout, letter: &Letter) -> u8 {
-    // What it runs is waited for by number.
-    if signal::default(Signal::SIGCHLD).is_err() {
+    // What it runs is waited for by number, and would inherit what is ignored.
+    let usual = [Signal::SIGCHLD].into_iter().chain(NOT_MEANT);
+    if usual.map(signal::default).any(|done| done.is_err()) {
         return UNTOLD;
     }
     let Ok(queue) = Dir::open("queue") else {

@@ -265,6 +265,38 @@ fn a_bounce_that_cannot_be_sent_is_kept() {
 }
 
 #[test]
+fn signals_for_all_of_its_name_leave_the_launcher_of_bounces_alone() {
+    let home = Home::new("send-launcher");
+    home.fake(
+        "qmail-queue",
+        "cat >/dev/null; cat <&1 >/dev/null; grep ^SigIgn /proc/self/status >>ignored",
+    );
+    let office = Office::open(&home, |_| report("Dgone\n"));
+    office.serve(&home, "s@x.test", &["bad@host.test"], "m\n");
+    let all = format!("/proc/{0}/task/{0}/children", office.pid);
+    let launchers = fs::read_to_string(all).unwrap();
+    assert!(!launchers.is_empty());
+    for launcher in launchers.split_whitespace() {
+        for signal in [Signal::SIGALRM, Signal::SIGHUP, Signal::SIGTERM] {
+            sys::signal::send(launcher.parse().unwrap(), signal).unwrap();
+        }
+    }
+    office.serve(&home, "s@x.test", &["bad@host.test"], "m\n");
+    office.await_count("bounce msg", 2);
+    // What takes the bounce has these as ever, and SIGCHLD.
+    let of = |signal: Signal| 1u64 << (signal as u32 - 1);
+    let ours = of(Signal::SIGALRM) | of(Signal::SIGHUP) | of(Signal::SIGTERM) | of(Signal::SIGCHLD);
+    let text = fs::read_to_string(home.join("ignored")).unwrap();
+    let masks: Vec<u64> = text
+        .lines()
+        .map(|line| u64::from_str_radix(line.trim_start_matches("SigIgn:\t"), 16).unwrap())
+        .collect();
+    assert_eq!(masks.len(), 2);
+    assert!(masks.iter().all(|mask| mask & ours == 0), "{text}");
+    await_empty(&home, &office);
+}
+
+#[test]
 fn an_empty_doublebounceto_discards_double_bounces() {
     let home = Home::new("send-double");
     catch_bounces(&home);
