@@ -4,9 +4,10 @@ import os, pathlib, re
 from strace import LINKS
 
 HEAD = "| program | becomes | reads | writes | makes | runs | reaches |"
+PROMISES = "| program | walls | reads | writes | makes | removes | network |"
 WORDS = "| word | stands for |"
 KINDS = {"read": ("reads", "makes"), "write": ("writes", "makes"), "make": ("makes",), "run": ("runs",), "process": ("runs",),
-         "thread": ("runs",), "user": ("becomes",), "group": ("becomes",), "connect": ("reaches",), "bind": ("reaches",),
+         "thread": ("runs",), "user": ("becomes",), "group": ("becomes",), "connect": ("reaches",), "bind": ("reaches",), "listen": ("reaches",),
          "signal": ("reaches",), "socket": ("reaches",), "call": ("reaches",)}
 
 
@@ -35,6 +36,10 @@ class Rows:
         self.accounts = dict(zip("alias qmaild qmaill root qmailp qmailq qmailr qmails qmailtls".split(), conf_users))
         # Some words are lists of paths; the others are explained only.
         self.words = {name: meaning.split() for name, meaning in table(text, WORDS) if meaning.startswith("/")}
+        # [(program, its walls)]: what stands before a comma or an apostrophe is the name.
+        self.walls = [(re.match(r"[\w-]+", cells[0]).group(0), frozenset(cells[1].split(", "))) for cells in table(text, PROMISES)]
+        # (program, column, word) that a fact needed.
+        self.used = set()
         self.rows = {}
         for cells in table(text, HEAD):
             row = {name: [w for w in cell.split() if w != "-"] for name, cell in zip(columns[1:], cells[1:])}
@@ -42,9 +47,9 @@ class Rows:
                 self.rows[program] = row
 
     def name(self, life):
-        """The program of a process, if it is one of ours."""
+        """The program of a process, if it is one of ours. Scripts are programs of their shells."""
         where, _, name = life.program.rpartition("/")
-        return name if where == f"{self.home}/bin" else None
+        return name if where == f"{self.home}/bin" and not start_of(life.program).startswith(b"#!") else None
 
     def outside(self, life, fact, children):
         """Why a fact is outside of its program's row; None: it is inside."""
@@ -52,11 +57,23 @@ class Rows:
         row = self.rows.get(program)
         if row is None:
             return f"{program} has no row"
-        cells = [word for column in KINDS[fact.kind] for word in row[column]]
-        allowed = [meaning for word in cells for meaning in self.words.get(word, [word])]
-        if getattr(self, fact.kind)(life, fact, allowed, children):
+        if fact.kind == "read" and self.below(fact.object, life, self.start(life)) or \
+                (fact.kind, fact.object) == ("write", "/dev/null"):
+            return None
+        allows = getattr(self, fact.kind)
+        words = [(column, word) for column in KINDS[fact.kind] for word in row[column]]
+        needed = [(program, *w) for w in words if allows(life, fact, self.words.get(w[1], [w[1]]), children)]
+        self.used.update(needed)
+        if needed or allows(life, fact, [], children):
             return None
         return f"{program}: {fact.kind} {fact.object}".rstrip()
+
+    def unused(self):
+        """The words that nothing needed."""
+        return [(p, c, w) for p, row in self.rows.items() for c, words in row.items() for w in words if (p, c, w) not in self.used]
+
+    def start(self, life):
+        return self.words["START"] + (self.words["LIBRARIES"] if b"/ld-" in start_of(life.program) else [])
 
     # --- paths ------------------------------------------------------------------------------------------------------
 
@@ -70,8 +87,13 @@ class Rows:
     def places(self, word, life):
         """The paths that a word stands for."""
         if word == "ARGUMENTS":
-            files = [w.split("=", 1)[-1] if w.startswith("-") else w for w in life.words[1:]]
-            return [p for w in files if w for p in real(os.path.join(life.began, w))]
+            # multilog has `=FILE`.
+            return [p for w in life.words[1:] if w for p in real(os.path.join(life.began, w.lstrip("=")))]
+        if word.startswith("ARGUMENTS/"):
+            return [p + word.removeprefix("ARGUMENTS") for p in self.places("ARGUMENTS", life)]
+        if word.startswith("$"):
+            value = life.env.get(word[1:])
+            return real(os.path.join(life.began, value)) if value else []
         if word == "HERE":
             return real(life.began)
         if word == "USER":
@@ -80,8 +102,7 @@ class Rows:
         return [p for home in (self.home, f"{self.home}/auth") for p in real(os.path.join(home, word))]
 
     def read(self, life, fact, allowed, children):
-        start = self.words["START"] + (self.words["LIBRARIES"] if dynamic(life.program) else [])
-        if self.below(fact.object, life, allowed + start):
+        if self.below(fact.object, life, allowed):
             return True
         # A directory may be opened to come back to it, or as the place from which a path starts.
         return "O_DIRECTORY" in fact.line and (fact.object in (life.cwd, life.began) or self.above(fact.object, life, allowed))
@@ -90,7 +111,7 @@ class Rows:
         return any(place.startswith(path + "/") for word in allowed for place in self.places(word, life))
 
     def write(self, life, fact, allowed, children):
-        return fact.object == "/dev/null" or self.below(fact.object, life, allowed)
+        return self.below(fact.object, life, allowed)
 
     def make(self, life, fact, allowed, children):
         return self.below(fact.object, life, allowed)
@@ -103,10 +124,9 @@ class Rows:
                 # Looked for along the path.
                 if any(w and os.path.basename(w) == os.path.basename(fact.object) for w in life.words[1:]):
                     return True
-            elif word == "PATH":
-                return True
-            elif "/" in word and self.below(fact.object, life, [word]):
-                return True
+            elif "/" in word or word.startswith("$"):
+                if self.below(fact.object, life, [word]):
+                    return True
             elif os.path.basename(fact.object) == word:
                 return True
         return False
@@ -122,24 +142,36 @@ class Rows:
         if uid == life.uid:
             return True
         name = self.users[uid][0] if uid in self.users else None
-        return any(uid != 0 if word == "USER" else name == self.accounts.get(word, word) for word in allowed)
+        return any(uid != 0 if word == "USER" else self.named(word, life, uid) or name == self.accounts.get(word, word)
+                   or word == "ARGUMENTS" and name in life.words for word in allowed)
 
     def group(self, life, fact, allowed, children):
         gid = int(fact.object)
         if "USER" in allowed:
             return gid != 0
-        names = [self.accounts.get(word, word) for word in allowed]
-        return any(gid == primary or name in self.groups.get(gid, ()) for name, _, primary in self.users.values() if name in names)
+        names = [self.accounts.get(word, word) for word in allowed] + (life.words if "ARGUMENTS" in allowed else [])
+        return any(self.named(word, life, gid) for word in allowed) or \
+            any(gid == primary or name in self.groups.get(gid, ()) for name, _, primary in self.users.values() if name in names)
+
+    def named(self, word, life, number):
+        """Whether a number stands in the environment or the arguments."""
+        if word == "ARGUMENTS":
+            return str(number) in re.findall(r"\d+", " ".join(life.words[1:]))
+        return word.startswith("$") and life.env.get(word[1:]) == str(number)
 
     # --- others -----------------------------------------------------------------------------------------------------
 
     def connect(self, life, fact, allowed, children):
         if fact.object.startswith("/"):
-            return self.below(fact.object, life, [w for w in allowed if not w.isupper()])
+            return self.below(fact.object, life, [w for w in allowed if "/" in w or w in ("ARGUMENTS", "USER")])
         return fact.object in allowed or fact.object.replace(" ", ":") in allowed or fact.object.split(" ")[0] in allowed
 
     def bind(self, life, fact, allowed, children):
-        return "LISTEN" in allowed or fact.object.startswith("UDP") and ("UDP" in allowed or "UDP:53" in allowed)
+        # Before asking, or before a connection goes out.
+        return "LISTEN" in allowed or fact.object.startswith("UDP") and "UDP:53" in allowed or fact.object == "TCP 0" and "TCP" in allowed
+
+    def listen(self, life, fact, allowed, children):
+        return "LISTEN" in allowed
 
     def socket(self, life, fact, allowed, children):
         return fact.object.split(" ")[0] in allowed
@@ -160,13 +192,13 @@ def real(path):
     return [path, os.path.realpath(path), *LINKS.get(path, ())]
 
 
-def dynamic(program, known={}):
-    """Whether a program asks for the loader of libraries."""
+def start_of(program, known={}):
+    """The first bytes of a program: a script says so there, and who needs the loader of libraries names it."""
     if program not in known:
         try:
-            known[program] = b"/ld-" in pathlib.Path(program).read_bytes()[:4096]
+            known[program] = pathlib.Path(program).read_bytes()[:4096]
         except OSError:
-            known[program] = False
+            known[program] = b""
     return known[program]
 
 

@@ -9,7 +9,7 @@ import dataclasses, os, pathlib, re
 # Descriptors, memory, time, oneself: what they work with was opened before, and that was seen.
 QUIET = """
 read readv pread64 preadv preadv2 write writev pwrite64 pwritev pwritev2 close close_range lseek sendfile splice tee vmsplice
-copy_file_range recvfrom recvmsg recvmmsg accept accept4 listen shutdown getsockname getpeername getsockopt setsockopt socketpair
+copy_file_range recvfrom recvmsg recvmmsg accept accept4 shutdown getsockname getpeername getsockopt setsockopt socketpair
 pipe pipe2 dup dup2 dup3 fcntl flock fsync fdatasync sync_file_range syncfs ftruncate fallocate fadvise64 readahead
 poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2 signalfd signalfd4
 timerfd_create timerfd_settime timerfd_gettime memfd_create
@@ -24,7 +24,8 @@ sched_yield sched_getaffinity sched_getparam sched_getscheduler getcpu getpriori
 umask uname sysinfo getrlimit getrusage inotify_init inotify_init1 inotify_rm_watch capget
 """.split()
 
-OPTIONS = ["-ff", "-y", "-s", "300", "-e", "trace=!" + ",".join(QUIET), "-e", "signal=none"]
+# Environments are shown too.
+OPTIONS = ["-ff", "-y", "-e", "abbrev=!execve", "-s", "300", "-e", "trace=!" + ",".join(QUIET), "-e", "signal=none"]
 
 LOOKS = {"TCGETS", "TIOCGWINSZ", "FIONREAD", "FIONBIO", "FIOCLEX", "FIONCLEX", "TIOCGPGRP"}
 OPTIONS_OF_ONESELF = {"PR_SET_NO_NEW_PRIVS", "PR_GET_NO_NEW_PRIVS", "PR_SET_DUMPABLE", "PR_GET_DUMPABLE", "PR_SET_NAME", "PR_GET_NAME",
@@ -90,6 +91,11 @@ def decode(escape):
     return {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}.get(escape, escape)
 
 
+def strings(text):
+    """The strings of an array."""
+    return [unquote(w) or "" for w in arguments(text.strip("[]"))]
+
+
 def described(text):
     """The path that -y says a descriptor stands for."""
     match = re.match(r"[^<]*<([^>]*)>", text or "")
@@ -106,6 +112,7 @@ class Life:
     cwd: str
     began: str          # where it was when it became this program
     uid: int            # effective
+    env: dict = dataclasses.field(default_factory=dict)
     walls: frozenset = frozenset()
     copy: bool = False  # made by fork, and no program run since
     process: int = 0    # the process, of which a thread is a part
@@ -176,6 +183,8 @@ def facts(life, name, args, result, given, error):
             SOCKETS[given] = "UDP" if kind == "SOCK_DGRAM" else "TCP"
         usual = args[0] in ("AF_INET", "AF_INET6", "AF_UNIX") and kind in ("SOCK_STREAM", "SOCK_DGRAM")
         return [] if usual else [("socket", f"{args[0]} {kind}")]
+    if name == "listen":
+        return [("listen", "")]
     if name in ("connect", "bind", "sendto", "sendmsg", "sendmmsg"):
         return address(life, name, args)
     if name in ("kill", "tkill", "tgkill", "pidfd_send_signal"):
@@ -280,7 +289,8 @@ def read(directory, first):
 def become(life, args):
     """A process after an exec."""
     program = os.path.realpath(resolve(life, None, unquote(args[0])))
-    words = [unquote(w) or "" for w in arguments(args[1].strip("[]").replace('"...', '"'))]
+    words = strings(args[1])
+    env = dict(pair.split("=", 1) for pair in strings(args[2]) if "=" in pair)
     uid = life.uid
     try:
         status = os.stat(program)
@@ -288,4 +298,4 @@ def become(life, args):
             uid = status.st_uid
     except OSError:
         pass
-    return dataclasses.replace(life, program=program, words=words, began=life.cwd, uid=uid, walls=frozenset(), copy=False)
+    return dataclasses.replace(life, program=program, words=words, began=life.cwd, uid=uid, env=env, walls=frozenset(), copy=False)
