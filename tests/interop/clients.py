@@ -44,12 +44,12 @@ def smtplib_sends():
     for what, port, mechanism in itertools.product(("STARTTLS", "TLS"), (587,), ("PLAIN", "LOGIN", "CRAM-MD5")):
         word = next(words)
         if what == "STARTTLS":
-            client = smtplib.SMTP(SERVER, port, timeout=30)
+            client = smtplib.SMTP(SERVER, port, timeout=120)
             client.ehlo("client.test")
             before = {"PLAIN", "LOGIN"} & set(client.esmtp_features.get("auth", "").split())
             client.starttls(context=context())
         else:
-            client, before = smtplib.SMTP_SSL(SERVER, 465, timeout=30, context=context()), set()
+            client, before = smtplib.SMTP_SSL(SERVER, 465, timeout=120, context=context()), set()
         client.ehlo("client.test")
         unasked = client.mail("carol@example.com")[0]
         client.rset()
@@ -59,7 +59,7 @@ def smtplib_sends():
         client.quit()
         hold(f"smtplib {what} {mechanism}: no password in clear, no mail without, and it arrives",
              (before, unasked) == (set(), 530) and arrived(word), (before, unasked))
-    client = smtplib.SMTP_SSL(SERVER, 465, timeout=30, context=context())
+    client = smtplib.SMTP_SSL(SERVER, 465, timeout=120, context=context())
     try:
         client.login("carol", "wrong")
         code = 235
@@ -68,7 +68,7 @@ def smtplib_sends():
     hold("smtplib: a wrong password is refused", code == 535, code)
     try:
         other = ssl.create_default_context(cafile=str(CA.with_name("rogue.pem")))
-        smtplib.SMTP_SSL(SERVER, 465, timeout=30, context=other)
+        smtplib.SMTP_SSL(SERVER, 465, timeout=120, context=other)
         hold("smtplib: does not believe another authority", False)
     except ssl.SSLError:
         hold("smtplib: does not believe another authority", True)
@@ -133,7 +133,7 @@ def curl():
 def msmtp():
     if not has("msmtp"):
         return
-    base = ["msmtp", f"--host={SERVER}", "--tls=on", f"--tls-trust-file={CA}", "--timeout=30", "--user=carol", "--from=carol@example.com",
+    base = ["msmtp", f"--host={SERVER}", "--tls=on", f"--tls-trust-file={CA}", "--timeout=120", "--user=carol", "--from=carol@example.com",
             "--domain=client.test"]
     good = [f"--passwordeval=echo {PASSWORD}", "dave@example.com"]
     # It binds to TLS by itself where it can.
@@ -146,17 +146,17 @@ def msmtp():
 def poplib_reads():
     for what in ("STLS", "TLS"):
         if what == "STLS":
-            client = poplib.POP3(SERVER, timeout=30)
+            client = poplib.POP3(SERVER, timeout=120)
             try:
                 client.user("dave")
                 client.pass_(PASSWORDS["dave"])
                 clear = True
             except poplib.error_proto:
                 clear = False
-            client = poplib.POP3(SERVER, timeout=30)
+            client = poplib.POP3(SERVER, timeout=120)
             client.stls(context=context())
         else:
-            client, clear = poplib.POP3_SSL(SERVER, timeout=30, context=context()), False
+            client, clear = poplib.POP3_SSL(SERVER, timeout=120, context=context()), False
         client.user("dave")
         client.pass_(PASSWORDS["dave"])
         count = client.stat()[0]

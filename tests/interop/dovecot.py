@@ -41,7 +41,7 @@ def restart():
     global server
     if server:
         server.terminate()
-        server.wait(20)
+        server.wait(120)
     server = subprocess.Popen(["dovecot", "-F"], stdin=subprocess.DEVNULL, env={"PATH": world.office.PATH})
     hold("Dovecot starts with the files of the document", eventually(lambda: answers(143, b"* OK")), log())
 
@@ -52,10 +52,10 @@ def context():
 
 def imap(name, password, starttls=False):
     if starttls:
-        client = imaplib.IMAP4(SERVER, timeout=60)
+        client = imaplib.IMAP4(SERVER, timeout=120)
         client.starttls(context())
     else:
-        client = imaplib.IMAP4_SSL(SERVER, ssl_context=context(), timeout=60)
+        client = imaplib.IMAP4_SSL(SERVER, ssl_context=context(), timeout=120)
     client.login(name, password)
     return client
 
@@ -105,7 +105,7 @@ max_messages_per_session = 1
 
 def names(name, password):
     """What POP3 calls the messages, and how large they are."""
-    client = poplib.POP3_SSL(SERVER, timeout=60, context=context())
+    client = poplib.POP3_SSL(SERVER, timeout=120, context=context())
     client.user(name)
     client.pass_(password)
     found = [line.split()[1] for line in client.uidl()[1]]
@@ -114,7 +114,7 @@ def names(name, password):
 
 
 def put(word, to, subject="x", sender="dave@example.com"):
-    with smtplib.SMTP("127.0.0.1", timeout=60) as client:
+    with smtplib.SMTP("127.0.0.1", timeout=120) as client:
         client.sendmail(sender, [to], f"From: {sender}\r\nTo: {to}\r\nSubject: {subject}\r\n\r\n{word}\r\n")
 
 
@@ -209,7 +209,7 @@ def moved(blocks, before):
         theirs = names(who, PASSWORDS[who])
         hold(f"Dovecot's POP3 has the names of qmail-pop3d: {who}", sorted(theirs) == sorted(ours[who]), (ours[who], theirs))
     server.terminate()
-    server.wait(20)
+    server.wait(120)
     run("sed", "-i", "s/^protocols = imap lmtp pop3$/protocols = imap lmtp/", "/etc/dovecot/local.conf")
     for name in ("pop3", "pop3s"):
         run("svc", "-u", world.SERVICE / name)
@@ -236,7 +236,7 @@ def other_checkers():
         code, said = run("doveadm", "user", "carol")
         hold("and Dovecot finds her home without a password", code == 0 and "/home/carol" in said, said + log())
     server.terminate()
-    server.wait(20)
+    server.wait(120)
 
 
 def main():

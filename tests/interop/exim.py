@@ -146,4 +146,4 @@ def main():
     to_us(host, exim, "by submission", "far@by-submission.test")
     hold("Exim logs in at our port 465", eventually(lambda: "=> far@by-submission.test" in log() and "A=plain" in log()), log()[-1500:])
     daemon.terminate()
-    daemon.wait(20)
+    daemon.wait(120)

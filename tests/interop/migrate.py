@@ -19,7 +19,7 @@ def hashes():
 
 def logs_in(user, password):
     try:
-        client = poplib.POP3_SSL(SERVER, timeout=60, context=ssl.create_default_context(cafile=str(CA)))
+        client = poplib.POP3_SSL(SERVER, timeout=120, context=ssl.create_default_context(cafile=str(CA)))
         client.user(f"{user}@moved.test")
         client.pass_(password)
         client.quit()
@@ -48,13 +48,13 @@ def main():
         hold(f"{user} logs in with the old password, and with no other", result[0] is True and result[1] is not True, result)
     for to, where in (("ann", ["ann"]), ("sales", ["ann", "bob"]), ("old.name", ["cleo.smith"])):
         word = f"moved-{to}"
-        with smtplib.SMTP("127.0.0.1", timeout=60) as client:
+        with smtplib.SMTP("127.0.0.1", timeout=120) as client:
             client.sendmail("dave@example.com", [f"{to}@moved.test"], f"Subject: x\r\n\r\n{word}\r\n")
         hold(f"mail for {to} arrives at {where}", eventually(lambda: all(any(word in m for m in mails(f"{HOME}/{user.replace(chr(46), chr(58))}/Maildir")) for user in where)),
              world.service_log("qmail-send")[-1500:])
     for to in ("whoever@moved.test", "webmaster@example.com"):
         word = f"moved-{to}"
-        with smtplib.SMTP("127.0.0.1", timeout=60) as client:
+        with smtplib.SMTP("127.0.0.1", timeout=120) as client:
             client.sendmail("dave@example.com", [to], f"Subject: x\r\n\r\n{word}\r\n")
         hold(f"mail for {to} arrives at carol", eventually(lambda: any(word in m for m in mails("/home/carol/Maildir"))),
              world.service_log("qmail-send")[-1500:])

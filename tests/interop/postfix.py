@@ -204,7 +204,7 @@ service auth {{
         hold(f"qmail-remote logs in by {mechanism} at Dovecot's SASL", "K" in said and "Sent under TLS" in said, said + log()[-1200:])
         hold("as itself", f"sasl_method={mechanism.upper()}, sasl_username=us" in log(), log()[-800:])
         server.terminate()
-        server.wait(20)
+        server.wait(120)
 
 
 def main():

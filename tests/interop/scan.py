@@ -92,7 +92,7 @@ def cross_protocol():
 
 def session(context, port, old=None):
     """One short session under TLS; the session that can be taken up, and whether this was one."""
-    with socket.create_connection((SERVER, port), timeout=30) as plain:
+    with socket.create_connection((SERVER, port), timeout=120) as plain:
         file = plain.makefile("rb")
         if port in (25, 587, 110):
             file.readline()

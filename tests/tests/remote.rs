@@ -379,7 +379,7 @@ fn a_worker_that_crashes_defers_its_own_job_only() {
     assert_eq!(spawner.report(), (7, vec![crashed.clone(), crashed]));
     // One that is killed while it has nothing to do is no loss at all.
     for pid in spawner.children() {
-        sys::signal::send(pid, sys::signal::Signal::SIGKILL).unwrap();
+        let _ = sys::signal::send(pid, sys::signal::Signal::SIGKILL);
     }
     kit::eventually("they are gone", || spawner.children().is_empty());
     assert_eq!(spawner.send(&["r@h"]), [TAKEN]);

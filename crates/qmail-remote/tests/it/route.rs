@@ -27,7 +27,7 @@ fn deliver(dns: &Dns, home: &Home, port: u16, host: &str) -> String {
 
 #[test]
 fn exchangers_are_tried_in_order_until_one_talks() {
-    let good = Server::start(("127.0.0.5", 0), Script::default());
+    let good = Server::start(("127.0.0.5", kit::free_port()), Script::default());
     let port = good.port();
     let refuses = Server::start(
         ("127.0.0.3", port),
@@ -61,7 +61,10 @@ fn exchangers_are_tried_in_order_until_one_talks() {
 
 #[test]
 fn when_nobody_talks_the_last_trouble_is_told() {
-    let first = Server::start(("127.0.0.2", 0), Script::default().close_on("greeting"));
+    let first = Server::start(
+        ("127.0.0.2", kit::free_port()),
+        Script::default().close_on("greeting"),
+    );
     let port = first.port();
     let _second = Server::start(
         ("127.0.0.3", port),
@@ -81,7 +84,10 @@ fn when_nobody_talks_the_last_trouble_is_told() {
 
 #[test]
 fn a_refusal_after_the_greeting_is_final() {
-    let first = Server::start(("127.0.0.2", 0), Script::default().on("RCPT", "450 wait"));
+    let first = Server::start(
+        ("127.0.0.2", kit::free_port()),
+        Script::default().on("RCPT", "450 wait"),
+    );
     let port = first.port();
     let second = Server::start(("127.0.0.3", port), Script::default());
     let dns = Dns::start([
@@ -96,7 +102,7 @@ fn a_refusal_after_the_greeting_is_final() {
 
 #[test]
 fn a_host_without_exchangers_is_its_own_through_cname_too() {
-    let server = Server::start(("127.0.0.2", 0), Script::default());
+    let server = Server::start(("127.0.0.2", kit::free_port()), Script::default());
     let dns = Dns::start([
         ("plain.test", Record::address("127.0.0.2")),
         ("alias.test", Record::Cname("plain.test".into())),
@@ -167,7 +173,10 @@ fn hosts_that_cannot_be_found() {
 
 #[test]
 fn mail_for_ourselves_does_not_go_round() {
-    let better = Server::start(("127.0.0.2", 0), Script::default().on("greeting", "421 no"));
+    let better = Server::start(
+        ("127.0.0.2", kit::free_port()),
+        Script::default().on("greeting", "421 no"),
+    );
     let port = better.port();
     let worse = Server::start(("127.0.0.3", port), Script::default());
     let dns = Dns::start([
@@ -209,7 +218,7 @@ fn mail_for_ourselves_does_not_go_round() {
 
 #[test]
 fn the_number_of_tries_is_limited() {
-    let server = Server::start(("127.0.0.200", 0), Script::default());
+    let server = Server::start(("127.0.0.200", kit::free_port()), Script::default());
     let hosts: Vec<String> = (0..40).map(|n| format!("m{n}.test")).collect();
     let zone = |dead: usize| {
         let mut zone = Vec::new();
@@ -234,7 +243,7 @@ fn the_number_of_tries_is_limited() {
 
 #[test]
 fn both_families_are_used() {
-    let server = Server::start(("127.0.0.2", 0), Script::default());
+    let server = Server::start(("127.0.0.2", kit::free_port()), Script::default());
     let dns = Dns::start([
         // The benchmarking network is nowhere; where it is routed, it costs one timeout.
         ("x.test", Record::address("2001:2::1")),
@@ -257,7 +266,7 @@ fn both_families_are_used() {
 
 #[test]
 fn a_route_to_a_name_uses_its_addresses_not_its_exchangers() {
-    let server = Server::start(("127.0.0.1", 0), Script::default());
+    let server = Server::start(("127.0.0.1", kit::free_port()), Script::default());
     let dns = Dns::start([
         ("relay.test", mx(10, "nothere.test")),
         ("relay.test", Record::address("127.0.0.1")),
