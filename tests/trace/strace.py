@@ -1,13 +1,13 @@
 """What programs did, from what strace wrote: processes with their program, and each call as a fact.
 
 A fact says what a call reaches, not how it was made: ("read", "/etc/passwd"). Calls that reach nothing new, which work with what
-is open already or ask the kernel about oneself, are not traced at all; every call that is traced and not known here is a fact of
-its own, so that what nobody thought of is outside of every row.
+is open already or ask the kernel about oneself, are no facts; every call that is not known here is a fact of its own, so that what
+nobody thought of is outside of every row.
 """
 import dataclasses, os, pathlib, re
 
 # Descriptors, memory, time, oneself: what they work with was opened before, and that was seen.
-QUIET = """
+QUIET = set("""
 read readv pread64 preadv preadv2 write writev pwrite64 pwritev pwritev2 close close_range lseek sendfile splice tee vmsplice
 copy_file_range recvfrom recvmsg recvmmsg accept accept4 shutdown getsockname getpeername getsockopt setsockopt socketpair
 pipe pipe2 dup dup2 dup3 fcntl flock fsync fdatasync sync_file_range syncfs ftruncate fallocate fadvise64 readahead
@@ -22,10 +22,14 @@ getpid gettid getppid getpgid getpgrp getsid getuid geteuid getgid getegid getre
 wait4 waitid pidfd_open exit exit_group set_tid_address set_robust_list get_robust_list rseq arch_prctl getrandom
 sched_yield sched_getaffinity sched_getparam sched_getscheduler getcpu getpriority
 umask uname sysinfo getrlimit getrusage inotify_init inotify_init1 inotify_rm_watch capget
-""".split()
+""".split())
+# Those that bring bytes of others, if they are of descriptor 0 and that is a pipe or a connection.
+HEARING = re.compile(r"(read|readv|recvfrom|recvmsg)\(0<(pipe|socket):")
+# A quiet call that a wall refuses. Files that a user may not see are not the walls' business.
+REFUSED = re.compile(r"(?!newfstatat|stat|lstat|statx|access|faccessat|readlink).* = -1 (EACCES|EPERM|ENOSYS) .*")
 
 # Environments are shown too.
-OPTIONS = ["-ff", "-y", "-e", "abbrev=!execve", "-s", "300", "-e", "trace=!" + ",".join(QUIET), "-e", "signal=none"]
+OPTIONS = ["-ff", "-y", "-e", "abbrev=!execve", "-s", "300", "-e", "signal=none"]
 
 LOOKS = {"TCGETS", "TIOCGWINSZ", "FIONREAD", "FIONBIO", "FIOCLEX", "FIONCLEX", "TIOCGPGRP"}
 OPTIONS_OF_ONESELF = {"PR_SET_NO_NEW_PRIVS", "PR_GET_NO_NEW_PRIVS", "PR_SET_DUMPABLE", "PR_GET_DUMPABLE", "PR_SET_NAME", "PR_GET_NAME",
@@ -115,12 +119,13 @@ class Life:
     env: dict = dataclasses.field(default_factory=dict)
     walls: frozenset = frozenset()
     copy: bool = False  # made by fork, and no program run since
+    heard: bool = False # whether it has read what others say on descriptor 0
     process: int = 0    # the process, of which a thread is a part
 
 
 @dataclasses.dataclass(frozen=True)
 class Fact:
-    kind: str
+    kind: str           # "refusal", "late": about walls, not about rows
     object: str
     line: str
     refused: bool = False
@@ -258,6 +263,16 @@ def read(directory, first):
         for line in at.read_text(errors="surrogateescape").splitlines():
             if line.startswith(("+++", "---")):
                 continue
+            calls += 1
+            name = line.partition("(")[0]
+            if name in QUIET:
+                if not life.heard and HEARING.match(line):
+                    life.heard = True
+                elif life.walls and REFUSED.fullmatch(line):
+                    found.append((dataclasses.replace(life), Fact("refusal", name, line, True)))
+                elif "PROT_WRITE" in line and "PROT_EXEC" in line:
+                    found.append((dataclasses.replace(life), Fact("call", "code that can be written", line)))
+                continue
             match = LINE.fullmatch(line)
             if not match:
                 # The process ended inside of the call.
@@ -272,13 +287,14 @@ def read(directory, first):
             if here:
                 link(life.cwd, here.group(1))
                 life.cwd = here.group(1)
-            calls += 1
             before = dataclasses.replace(life)
             for kind, object in facts(life, name, args, result, given, error):
                 found.append((before, Fact(kind, object, line, bool(before.walls) and error in ("EACCES", "EPERM", "ENOSYS"))))
+            if life.walls > before.walls and life.heard:
+                found.append((before, Fact("late", name, line)))
             if name in ("clone", "clone3", "fork", "vfork") and result.isdigit():
                 thread = "CLONE_THREAD" in text
-                waiting.append(dataclasses.replace(life, pid=int(result), parent=life.parent if thread else life.process, copy=not thread,
+                waiting.append(dataclasses.replace(life, pid=int(result), parent=life.parent if thread else life.process, copy=not thread, heard=thread and life.heard,
                                                    process=life.process if thread else int(result)))
             if name == "execve" and result == "0":
                 life = become(life, args)
@@ -298,4 +314,4 @@ def become(life, args):
             uid = status.st_uid
     except OSError:
         pass
-    return dataclasses.replace(life, program=program, words=words, began=life.cwd, uid=uid, env=env, walls=frozenset(), copy=False)
+    return dataclasses.replace(life, program=program, words=words, began=life.cwd, uid=uid, env=env, walls=frozenset(), copy=False, heard=False)
