@@ -35,7 +35,9 @@ class Rows:
         # The names in the docs are roles; conf-users names the accounts.
         self.accounts = dict(zip("alias qmaild qmaill root qmailp qmailq qmailr qmails qmailtls".split(), conf_users))
         # Some words are lists of paths; the others are explained only.
-        self.words = {name: meaning.split() for name, meaning in table(text, WORDS) if meaning.startswith("/")}
+        self.words = {name: meaning.split() for name, meaning in table(text, WORDS) if meaning.startswith(("/", "control/"))}
+        # What "control" does not stand for.
+        self.secrets = [str(place / name) for place in (home, home / "auth") for name in self.words["SECRETS"]]
         # [(program, its walls)]: what stands before a comma or an apostrophe is the name.
         self.walls = [(re.match(r"[\w-]+", cells[0]).group(0), frozenset(cells[1].split(", "))) for cells in table(text, PROMISES)]
         # (program, column, word) that a fact needed.
@@ -78,7 +80,10 @@ class Rows:
     # --- paths ------------------------------------------------------------------------------------------------------
 
     def below(self, path, life, allowed):
+        secret = any(path == s or path.startswith(s + "/") for s in self.secrets)
         for word in allowed:
+            if secret and word == "control":
+                continue
             for place in self.places(word, life):
                 if path == place or path.startswith(place.rstrip("/") + "/"):
                     return True
