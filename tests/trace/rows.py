@@ -6,9 +6,10 @@ from strace import LINKS
 HEAD = "| program | becomes | reads | writes | makes | runs | reaches |"
 PROMISES = "| program | walls | reads | writes | makes | removes | network |"
 WORDS = "| word | stands for |"
+# The columns that allow a kind of fact.
 KINDS = {"read": ("reads", "makes"), "write": ("writes", "makes"), "make": ("makes",), "run": ("runs",), "process": ("runs",),
-         "thread": ("runs",), "user": ("becomes",), "group": ("becomes",), "connect": ("reaches",), "bind": ("reaches",), "listen": ("reaches",),
-         "signal": ("reaches",), "socket": ("reaches",), "call": ("reaches",)}
+         "thread": ("runs",), "user": ("becomes",), "group": ("becomes",), "connect": ("reaches",), "bind": ("reaches",),
+         "listen": ("reaches",), "signal": ("reaches",), "socket": ("reaches",), "call": ("reaches",)}
 
 
 def table(text, head):
@@ -99,8 +100,6 @@ class Rows:
         if word.startswith("$"):
             value = life.env.get(word[1:])
             return real(os.path.join(life.began, value)) if value else []
-        if word == "HERE":
-            return real(life.began)
         if word == "USER":
             return real(self.users[life.uid][1]) if life.uid in self.users and life.uid else []
         # package/services makes a second home, for submission.
@@ -124,17 +123,17 @@ class Rows:
     # --- programs and users -----------------------------------------------------------------------------------------
 
     def run(self, life, fact, allowed, children):
-        for word in allowed:
-            if word == "ARGUMENTS":
-                # Looked for along the path.
-                if any(w and os.path.basename(w) == os.path.basename(fact.object) for w in life.words[1:]):
-                    return True
-            elif "/" in word or word.startswith("$"):
-                if self.below(fact.object, life, [word]):
-                    return True
-            elif os.path.basename(fact.object) == word:
-                return True
-        return False
+        return any(self.runs(life, fact, word) for word in allowed)
+
+    def runs(self, life, fact, word):
+        name = os.path.basename(fact.object)
+        if word == "ARGUMENTS":
+            # With a slash it is a path, without one it was looked for along the PATH.
+            return any(fact.object in real(os.path.join(life.began, w)) if "/" in w else w == name for w in life.words[1:])
+        if "/" in word or word.startswith("$"):
+            return self.below(fact.object, life, [word])
+        # Of ours; along the PATH it may have been looked for where it is not.
+        return self.below(fact.object, life, [f"bin/{word}"]) or word == name and "ENOENT" in fact.line
 
     def process(self, life, fact, allowed, children):
         return "COPIES" in allowed
