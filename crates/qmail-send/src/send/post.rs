@@ -34,7 +34,8 @@ const REST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_hours(24);
 
 /// Signals that administrators send to every process of the name of qmail-send. This one ends when that one does, and not
-/// before.
+/// before; a process with a letter ends when it has told. They are caught and not ignored: what is run begins with them as
+/// ever.
 const NOT_MEANT: [Signal; 4] = [
     Signal::SIGHUP,
     Signal::SIGINT,
@@ -166,7 +167,8 @@ fn read_answer(answer: [u8; ANSWER]) -> Option<(MessageId, Fate)> {
 fn serve(socket: &OwnedFd, layout: Layout) -> io::Result<()> {
     signal::ignore(Signal::SIGPIPE)?;
     for signal in NOT_MEANT {
-        signal::ignore(signal)?;
+        signal::catch(signal)?;
+        signal::unblock(signal)?;
     }
     let wake = signal::wake()?;
     signal::catch(Signal::SIGCHLD)?;
@@ -221,9 +223,8 @@ fn bury(socket: &OwnedFd, carriers: &mut HashMap<u32, MessageId>) {
 
 /// In a process of its own: one letter.
 fn carry(socket: &OwnedFd, layout: Layout, letter: &Letter) -> u8 {
-    // What it runs is waited for by number, and would inherit what is ignored.
-    let usual = [Signal::SIGCHLD].into_iter().chain(NOT_MEANT);
-    if usual.map(signal::default).any(|done| done.is_err()) {
+    // What it runs is waited for by number.
+    if signal::default(Signal::SIGCHLD).is_err() {
         return UNTOLD;
     }
     let Ok(queue) = Dir::open("queue") else {

@@ -268,25 +268,37 @@ fn a_bounce_that_cannot_be_sent_is_kept() {
     await_empty(&home, &office);
 }
 
+/// The processes that `pid` has made and not buried.
+fn children(pid: u32) -> Vec<u32> {
+    let all = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let all = all.unwrap_or_default();
+    all.split_whitespace().map(|n| n.parse().unwrap()).collect()
+}
+
 #[test]
-fn signals_for_all_of_its_name_leave_the_launcher_of_bounces_alone() {
-    let home = Home::new("send-launcher");
+fn signals_for_all_of_its_name_lose_no_bounce() {
+    let home = Home::new("send-post");
     home.fake(
         "qmail-queue",
-        "cat >/dev/null; cat <&1 >/dev/null; grep ^SigIgn /proc/self/status >>ignored",
+        "cat >/dev/null; cat <&1 >/dev/null; touch begun; until [ -e go ]; do sleep 0.1; done\n\
+         grep ^SigIgn /proc/self/status >>ignored",
     );
     let office = Office::open(&home, |_| report("Dgone\n"));
-    office.serve(&home, "s@x.test", &["bad@host.test"], "m\n");
-    let all = format!("/proc/{0}/task/{0}/children", office.pid);
-    let launchers = fs::read_to_string(all).unwrap();
-    assert!(!launchers.is_empty());
-    for launcher in launchers.split_whitespace() {
+    let id = put(&home, "s@x.test", &["bad@host.test"], "m\n");
+    kit::eventually("the bounce is on its way", || home.join("begun").exists());
+    let post = children(office.pid);
+    let carriers: Vec<u32> = post.iter().flat_map(|&pid| children(pid)).collect();
+    assert!(!carriers.is_empty());
+    for pid in post.into_iter().chain(carriers) {
         for signal in [Signal::SIGALRM, Signal::SIGHUP, Signal::SIGTERM] {
-            sys::signal::send(launcher.parse().unwrap(), signal).unwrap();
+            sys::signal::send(pid, signal).unwrap();
         }
     }
+    home.write("go", "");
+    office.await_log(&format!("end msg {id}"));
     office.serve(&home, "s@x.test", &["bad@host.test"], "m\n");
     office.await_count("bounce msg", 2);
+    assert!(!office.log().contains("will try later"));
     // What takes the bounce has these as ever, and SIGCHLD.
     let of = |signal: Signal| 1u64 << (signal as u32 - 1);
     let ours = of(Signal::SIGALRM) | of(Signal::SIGHUP) | of(Signal::SIGTERM) | of(Signal::SIGCHLD);
