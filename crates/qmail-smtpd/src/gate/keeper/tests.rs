@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use auth::checker::{Client, Order, PATIENCE};
 use kit::Scratch;
@@ -122,22 +122,23 @@ fn an_unknown_name_takes_as_long_as_a_wrong_password() {
     const ROUNDS: usize = 60;
     let place = Scratch::new("keeper-oracle");
     let mut keeper = keeper(&place, CHECKER, false, "unknown");
-    let mut spent = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
-        for (times, name) in spent.iter_mut().zip(["alice", "nobody"]) {
+    // The least of many, by turns: what the machine does besides only adds. A run of the checker is a millisecond or two.
+    let mut least = [Duration::MAX; 2];
+    let mut is_alike = false;
+    for round in 1..=10 * ROUNDS {
+        for (least, name) in least.iter_mut().zip(["alice", "nobody"]) {
             let begun = Instant::now();
             let failed = failure(&keeper.ask(&password(name, "wrong")));
-            times.push(begun.elapsed());
+            *least = begun.elapsed().min(*least);
             assert_eq!(failed.delay, LEAST_DELAY);
         }
+        let [wrong, unknown] = least;
+        is_alike = wrong.max(unknown) * 2 < wrong.min(unknown) * 3;
+        if round >= ROUNDS && is_alike {
+            break;
+        }
     }
-    // The machine has other work, so the middle counts, and a run of the checker is a millisecond or two.
-    let [wrong, unknown] = spent.map(|mut times| {
-        times.sort();
-        times[ROUNDS / 2]
-    });
-    let (low, high) = (wrong.min(unknown), wrong.max(unknown));
-    assert!(high * 2 < low * 3, "{wrong:?} {unknown:?}");
+    assert!(is_alike, "{least:?}");
 }
 
 #[test]
