@@ -127,8 +127,7 @@ impl<'a> Draft<'a> {
         self.flush_message()?;
         self.message = Bytes::new();
         let named = self.named.as_ref().ok_or(Fault::Bug)?;
-        let (dir, name) = self.intake.name(Part::Intd, named.id);
-        self.intd = Some(dir.create_new(&name, 0o644).map_err(|_| Fault::Intd)?);
+        self.intd = Some(envelope_file(self.intake, named.id).map_err(|_| Fault::Intd)?);
         self.names = Names::MessAndIntd;
         Ok(())
     }
@@ -209,6 +208,26 @@ fn name_it<'a>(
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(None),
         Err(_) => Err(Fault::Mess),
     }
+}
+
+/// Makes the envelope's file of a message that has its number.
+///
+/// A crash can leave an envelope without its message, on a file system that forgets the older of two names. As `mess` had
+/// no such number until now, it is nobody's, unless it is in `todo` too; and the next free number is the same again, so it
+/// would stop all mail.
+fn envelope_file(intake: &Intake, id: MessageId) -> io::Result<File> {
+    let (dir, name) = intake.name(Part::Intd, id);
+    match dir.create_new(&name, 0o644) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+        done => return done,
+    }
+    let (todo, visible) = intake.name(Part::Todo, id);
+    match todo.stat_link(&visible) {
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        _ => return Err(ErrorKind::AlreadyExists.into()),
+    }
+    dir.unlink(&name)?;
+    dir.create_new(&name, 0o644)
 }
 
 /// Renames to a name that must be free; in two steps where the file system cannot do it in one.

@@ -180,3 +180,35 @@ fn a_split_todo_is_used_as_it_is() {
     assert_eq!(home.queue("todo"), [format!("{}/{id}", id.number() % 23)]);
     assert_eq!(home.queue("intd"), home.queue("todo"));
 }
+
+#[test]
+fn an_envelope_that_a_crash_has_left_is_in_nobodys_way() {
+    use std::os::unix::fs::MetadataExt;
+    let home = Home::new("intake-litter");
+    let at = |dir: &str, id: u64| home.join(format!("queue/{dir}/{id}"));
+    let probe = home.join("queue/pid/probe");
+    std::fs::write(&probe, "").unwrap();
+    let near = std::fs::metadata(&probe).unwrap().ino();
+    std::fs::remove_file(&probe).unwrap();
+    // The next numbers, whatever else is made meanwhile.
+    let numbers = near.saturating_sub(500).max(1)..near + 2_000;
+    for id in numbers.clone() {
+        std::fs::write(at("intd", id), "u0\0p0\0Fold\0Told@old\0").unwrap();
+    }
+    let take = || intake(&home).take(&origin(), &mut &b"body"[..], &mut &b"Fs\0Tr@h\0\0"[..]);
+    let id = take().unwrap();
+    assert_eq!(
+        std::fs::read(at("todo", id.number())).unwrap(),
+        b"u7\0p9\0Fs\0Tr@h\0"
+    );
+
+    // One that qmail-send sees is not ours to remove.
+    for id in numbers.clone().filter(|n| *n != id.number()) {
+        let _ = std::fs::hard_link(at("intd", id), at("todo", id));
+    }
+    if let Ok(second) = take() {
+        assert!(!numbers.contains(&second.number()), "{second}");
+    }
+    let left = home.queue("todo").len();
+    assert!(left >= usize::try_from(numbers.end - numbers.start).unwrap());
+}

@@ -354,11 +354,14 @@ impl Judge {
     }
 
     /// At the end, with an empty queue.
-    pub(super) fn ends(&self) -> Verdict<()> {
+    pub(super) fn ends(&self, now: Duration) -> Verdict<()> {
         for (token, message) in self.messages.iter().enumerate() {
             for (address, fate) in message.mail.recipients.iter().zip(&message.fates) {
                 let what = || format!("message {token} to {}: {fate:?}", show(address));
-                let is_silent = message.mail.sender == b"#@[]" && !fate.tries.is_empty();
+                // Of a double bounce nobody is told; when its time is over a host that was down is not tried again.
+                let is_old = now.saturating_sub(message.born).as_secs() >= self.limits.lifetime;
+                let is_silent =
+                    message.mail.sender == b"#@[]" && (is_old || !fate.tries.is_empty());
                 let is_settled = fate.successes > 0 || !fate.bounced.is_empty() || is_silent;
                 if message.is_acknowledged && !is_settled {
                     return Err(format!("lost: {}", what()));

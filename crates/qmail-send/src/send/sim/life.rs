@@ -47,7 +47,7 @@ pub(super) fn play(story: Story, chance: Chance) -> Run {
     if failure.is_none() && scene.ending != Ending::Drained {
         failure = Some("it does not live".to_owned());
     }
-    let failure = failure.or_else(|| scene.judge.ends().err());
+    let failure = failure.or_else(|| scene.judge.ends(scene.time).err());
     Run { failure, scene }
 }
 

@@ -51,6 +51,21 @@ pub(super) struct Intake {
     pub(super) has_failed: bool,
 }
 
+/// As in `queue::intake`: what a crash has left under the number is nobody's, unless qmail-send sees it.
+fn envelope_file(
+    disk: &mut Disk,
+    layout: Layout,
+    id: MessageId,
+    wall: i64,
+    chance: &mut super::chance::Chance,
+) -> std::io::Result<Identity> {
+    let path = layout.path(Part::Intd, id);
+    if disk.find(&path).is_ok() && disk.find(&layout.path(Part::Todo, id)).is_err() {
+        disk.unlink(&path)?;
+    }
+    disk.create(&path, wall, chance)
+}
+
 /// What the disk must know.
 pub(super) struct Load<'a> {
     pub(super) text: &'a [u8],
@@ -107,16 +122,18 @@ impl Intake {
                 }
             }
             Step::Write => disk.write(self.mess, 0, load.text, load.wall),
-            Step::Envelope => match disk.create(&path(Part::Intd, self.id), load.wall, chance) {
-                Ok(file) => {
-                    self.intd = file;
-                    disk.write(file, 0, load.envelope, load.wall);
+            Step::Envelope => {
+                match envelope_file(disk, layout, self.id.unwrap(), load.wall, chance) {
+                    Ok(file) => {
+                        self.intd = file;
+                        disk.write(file, 0, load.envelope, load.wall);
+                    }
+                    Err(_) => {
+                        let _ = disk.unlink(&path(Part::Mess, self.id));
+                        self.fail();
+                    }
                 }
-                Err(_) => {
-                    let _ = disk.unlink(&path(Part::Mess, self.id));
-                    self.fail();
-                }
-            },
+            }
             Step::SettleEnvelope => disk.settle_file(self.intd, count),
             Step::SettleMessage => disk.settle_file(self.mess, count),
             Step::SettleName => {
