@@ -102,6 +102,9 @@ impl Intake {
     /// of them where that is possible and cheaper.
     ///
     /// Waits   for the disk.
+    ///
+    /// One call at a time: the kernel tells an error of writing once to each open directory, so of two calls one could
+    /// hear of the other's.
     pub fn round<'a>(&self, written: Vec<Written<'a>>, published: &[Published<'_>]) -> Round<'a> {
         if written.len() > 1 && self.flush_whole(published) {
             return Round {
