@@ -1,18 +1,13 @@
 """The place where the parts meet: a post office of ours, names, certificates, other hosts in networks of their own."""
-import importlib.machinery, importlib.util, os, pathlib, shutil, socket, struct, subprocess, sys
+import os, pathlib, shutil, socket, struct, subprocess, sys
 
 sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 
+sys.path.insert(0, str(HERE.parent))
+import post_office
 
-def load(name, path):
-    loader = importlib.machinery.SourceFileLoader(name, str(path))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
-    loader.exec_module(module)
-    return module
-
-
-office = load("office", HERE.parent / "system/run")
+office = post_office.load()
 hold, skip, eventually, write, mails = office.hold, office.skip, office.eventually, office.write, office.mails
 HOME, SERVICE = office.HOME, office.SERVICE
 

@@ -1,19 +1,14 @@
 """What is played under strace: the scenes of tests/system/run, and those that show the programs which it does not need."""
-import importlib.machinery, importlib.util, os, pathlib, poplib, pwd, re, shutil, socket, subprocess, sys, threading, time
+import os, pathlib, poplib, pwd, re, shutil, socket, subprocess, sys, threading, time
 
 sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 
-
-def load(name, path):
-    loader = importlib.machinery.SourceFileLoader(name, str(path))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
-    loader.exec_module(module)
-    return module
-
+sys.path.insert(0, str(HERE.parent))
+import post_office
 
 os.environ.setdefault("QMAIL_SYSTEM_TEST_SPACES", "made")
-office = load("office", HERE.parent / "system/run")
+office = post_office.load()
 hold, write, mails = office.hold, office.write, office.mails
 HOME, SERVICE = office.HOME, office.SERVICE
 
