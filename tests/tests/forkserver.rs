@@ -17,6 +17,7 @@ use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kit::smtp::Client;
 use kit::{Daemon, Home, LIMIT, Run, program};
@@ -346,6 +347,35 @@ fn control_files_count_from_the_next_session_on() {
         assert_eq!(client.reply().lines, [format!("{name} ESMTP")]);
         assert!(is_copy(*office.sessions().last().unwrap()));
     }
+}
+
+/// As above, where the fork server has found files that nobody had touched for a while, and keeps them.
+#[test]
+fn control_files_that_are_kept_count_no_longer_than_they_are_true() {
+    let home = Office::home("forkserver-kept");
+    home.control("smtpgreeting", "one.test\n");
+    // Longer than what is too young to be kept.
+    std::thread::sleep(Duration::from_secs(5));
+    let office = Office::start(home, &["--fork-server"], &["qmail-smtpd"]);
+    office.warm();
+    let greets = |name: &str| {
+        let mut client = office.client("127.0.0.3");
+        assert_eq!(client.reply().lines, [format!("{name} ESMTP")]);
+        client.say("QUIT");
+        assert!(is_copy(*office.sessions().last().unwrap()));
+    };
+    greets("one.test");
+    greets("one.test");
+    office.home.control("smtpgreeting", "two.test\n");
+    greets("two.test");
+    fs::remove_file(office.home.join("control/smtpgreeting")).unwrap();
+    let me = fs::read_to_string(office.home.join("control/me")).unwrap();
+    greets(me.trim_end());
+    // A file that was not there.
+    office.home.control("databytes", "10\n");
+    let mut client = office.client("127.0.0.3");
+    client.reply();
+    assert!(client.say("EHLO x").lines.contains(&"SIZE 10".to_owned()));
 }
 
 #[test]

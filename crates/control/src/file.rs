@@ -9,23 +9,24 @@ use std::io::{self, ErrorKind, Read};
 use base::Bytes;
 use base::bytes::{number, trim_end};
 
+use crate::kept;
+
 /// The largest control file, bytes.
 pub const FILE_LIMIT: u64 = 64 << 20;
-
-fn place(name: &str) -> String {
-    if name.contains('/') {
-        name.to_owned()
-    } else {
-        format!("control/{name}")
-    }
-}
 
 /// The whole of a file: `name` below control/, or a path if it has a slash.
 ///
 /// # Errors
 /// All but "not there": unreadable, a directory, larger than `FILE_LIMIT`.
 pub fn whole(name: &str) -> io::Result<Option<Bytes>> {
-    let file = match File::open(place(name)) {
+    if name.contains('/') {
+        return read(name);
+    }
+    kept::or_read(name, || read(&format!("control/{name}")))
+}
+
+fn read(path: &str) -> io::Result<Option<Bytes>> {
+    let file = match File::open(path) {
         Ok(file) => file,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),

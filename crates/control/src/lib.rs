@@ -11,11 +11,13 @@
 
 pub mod file;
 pub mod home;
+mod kept;
 pub mod map;
 pub mod owners;
 pub mod table;
 
 pub use file::{int, line, line_or_me, list};
+pub use kept::ahead;
 pub use map::Map;
 pub use owners::Owners;
 pub use table::Table;

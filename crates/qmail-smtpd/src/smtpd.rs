@@ -82,7 +82,7 @@ impl Link for Stdio {
 /// # Errors
 /// Exit code 1, silently, unless the client said QUIT.
 pub fn qmail_smtpd(call: &Call) -> Result<(), Die> {
-    if forkserver::role(call, prepare) == Role::Leave {
+    if forkserver::role(call, || prepare(&call.args)) == Role::Leave {
         return Ok(());
     }
     let _ = sys::signal::ignore(Signal::SIGPIPE);
@@ -104,9 +104,14 @@ pub fn qmail_smtpd(call: &Call) -> Result<(), Die> {
 }
 
 /// What a fork server has ready for its copies: the account service, which reads its settings and loads its modules at
-/// the first question. It looks itself whether they have changed.
-fn prepare() {
+/// the first question, and looks itself whether they have changed; and the control files, of which each copy asks that.
+fn prepare(args: &[Bytes]) {
     let _ = sys::users::any(b"root");
+    control::ahead(|| {
+        if let Ok(settings) = world(args) {
+            Here::new(settings.check_recipients).prepare();
+        }
+    });
 }
 
 /// The process that runs checkers, if there is AUTH. It must be there before promises are made.

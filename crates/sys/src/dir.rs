@@ -108,24 +108,74 @@ pub struct Stamp {
     changed: [i64; 4],
 }
 
+impl Stamp {
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::useless_conversion,
+        reason = "field widths differ between systems"
+    )]
+    fn new(raw: &nix::sys::stat::FileStat) -> Stamp {
+        Stamp {
+            file: (raw.st_dev as u64, raw.st_ino as u64),
+            size: raw.st_size.into(),
+            changed: [
+                raw.st_mtime.into(),
+                raw.st_mtime_nsec.into(),
+                raw.st_ctime.into(),
+                raw.st_ctime_nsec.into(),
+            ],
+        }
+    }
+
+    /// When it was changed last, content or inode, Unix seconds.
+    pub fn changed(&self) -> i64 {
+        let [content, _, inode, _] = self.changed;
+        content.max(inode)
+    }
+}
+
 /// The stamp of a path, following symbolic links.
-#[allow(
-    clippy::unnecessary_cast,
-    clippy::useless_conversion,
-    reason = "field widths differ between systems"
-)]
 pub fn stamp_path(path: &[u8]) -> io::Result<Stamp> {
     let raw = nix::sys::stat::stat(path).map_err(crate::error)?;
-    Ok(Stamp {
-        file: (raw.st_dev as u64, raw.st_ino as u64),
-        size: raw.st_size.into(),
-        changed: [
-            raw.st_mtime.into(),
-            raw.st_mtime_nsec.into(),
-            raw.st_ctime.into(),
-            raw.st_ctime_nsec.into(),
-        ],
-    })
+    Ok(Stamp::new(&raw))
+}
+
+/// The stamp of the regular file that has this very name.
+///
+/// # Errors
+/// `InvalidInput`: a symbolic link, or anything else that is none.
+pub fn stamp_file(path: &[u8]) -> io::Result<Stamp> {
+    let raw = nix::sys::stat::lstat(path).map_err(crate::error)?;
+    if Stat::new(&raw).is_file() {
+        Ok(Stamp::new(&raw))
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+}
+
+/// Whether `path` lies on a file system that only this machine changes, as far as is known: then a stamp is never that of
+/// a state that is gone.
+#[cfg(target_os = "linux")]
+pub fn is_local(path: &[u8]) -> bool {
+    use nix::sys::statfs::{
+        BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC,
+        XFS_SUPER_MAGIC,
+    };
+    let known = [
+        EXT4_SUPER_MAGIC,
+        XFS_SUPER_MAGIC,
+        BTRFS_SUPER_MAGIC,
+        F2FS_SUPER_MAGIC,
+        OVERLAYFS_SUPER_MAGIC,
+        TMPFS_MAGIC,
+    ];
+    nix::sys::statfs::statfs(path).is_ok_and(|found| known.contains(&found.filesystem_type()))
+}
+
+/// Nothing is known here.
+#[cfg(not(target_os = "linux"))]
+pub fn is_local(_: &[u8]) -> bool {
+    false
 }
 
 /// Opens an existing file for writing, without waiting for a reader if it is a FIFO.
