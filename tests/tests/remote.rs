@@ -176,6 +176,7 @@ impl Spawner {
             number,
             message: b"1/24".to_vec(),
             sender: sender.into(),
+            attempt: None,
             recipients: recipients.iter().map(|&r| r.into()).collect(),
         };
         self.write(&frames::encode_command(&command).unwrap());

@@ -1,6 +1,8 @@
 //! Delivery into a maildir: a new file under a name that nobody else uses, so without a lock.
 //!
-//! Source  maildir(5)
+//! Source  maildir(5); docs/decisions/0016-delivered-once.md
+
+mod look;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -12,6 +14,7 @@ use sys::{Dir, Stat};
 
 use crate::limit::Limit;
 use crate::{Trouble, Writer, copy, sync_entries};
+use look::Search;
 
 /// How long a delivery may take, seconds. A reader may remove files in tmp that are older than 36 hours.
 pub const LIMIT: u32 = 86_400;
@@ -19,6 +22,33 @@ pub const LIMIT: u32 = 86_400;
 const TRIES: u32 = 3;
 /// The longest host name that goes into a file name, bytes.
 const HOST_LIMIT: usize = 64;
+
+/// A delivery that can be known again: the name in `new` carries its identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// the same for all attempts at this delivery, and for no other delivery
+    pub identity: u64,
+    /// whether it may be there already
+    pub past: Past,
+}
+
+/// What is known of earlier attempts at a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// none has put anything into the maildir
+    Clean,
+    /// one may have: the maildir is looked through
+    Unknown,
+}
+
+/// A message that is in the maildir, durably.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// it has just been put there, under this name in `new`
+    Now(Bytes),
+    /// an earlier attempt at the same delivery had put it there
+    Before,
+}
 
 /// Deliveries of this process so far.
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -33,8 +63,25 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 /// # Errors
 /// `Open` when the maildir itself cannot be entered; the others as `Trouble` says. The file in `tmp` is gone then.
 pub fn deliver(dir: &[u8], prefix: &[u8], message: &mut impl Read) -> Result<Bytes, Trouble> {
+    match deliver_once(dir, prefix, message, None)? {
+        Arrival::Now(name) => Ok(name),
+        // Without an identity nothing is looked for.
+        Arrival::Before => Err(Trouble::Slow),
+    }
+}
+
+/// As `deliver`, but a delivery that may be there already is looked for, and not made again.
+///
+/// # Errors
+/// As `deliver`.
+pub fn deliver_once(
+    dir: &[u8],
+    prefix: &[u8],
+    message: &mut impl Read,
+    once: Option<Once>,
+) -> Result<Arrival, Trouble> {
     let mut batch = Batch::start()?;
-    batch.add(dir, prefix, message)?;
+    batch.add(dir, prefix, message, once)?;
     let (mut done, _remains) = batch.finish();
     // One went in, one comes out.
     done.pop().unwrap_or(Err(Trouble::Slow))
@@ -69,15 +116,38 @@ struct Room {
     identity: Stat,
     tmp: Dir,
     new: Dir,
+    /// open if something is to be looked for; `None` then: there is none
+    cur: Option<Dir>,
+    /// whether names in it must be made durable
+    used: Used,
 }
 
-/// A message that stands in tmp, whole.
+/// Which names of a maildir must be made durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Used {
+    #[default]
+    Nothing,
+    New,
+    /// a reader has moved one
+    NewAndCur,
+}
+
+/// A message on its way.
 #[derive(Debug)]
 struct Draft {
     /// place in `rooms`
     room: usize,
-    name: Bytes,
-    file: File,
+    once: Option<Once>,
+    /// it stands in tmp, whole; or could not be written, and counts only if it is there already
+    written: Result<(Bytes, File), Trouble>,
+}
+
+impl Draft {
+    /// What is to be looked for.
+    fn wanted(&self) -> Option<u64> {
+        let once = self.once.filter(|once| once.past == Past::Unknown)?;
+        Some(once.identity)
+    }
 }
 
 impl Batch {
@@ -106,94 +176,123 @@ impl Batch {
     /// Writes one more message to tmp.
     ///
     /// # Errors
-    /// As `deliver`; it is not part of the batch then.
+    /// As `deliver`; it is not part of the batch then. One that may be there already fails in `finish` only: a mailbox
+    /// that has become full since then has it nevertheless.
     pub fn add(
         &mut self,
         dir: &[u8],
         prefix: &[u8],
         message: &mut impl Read,
+        once: Option<Once>,
     ) -> Result<(), Trouble> {
-        let room = self.enter(dir)?;
+        let may_be_there = once.is_some_and(|once| once.past == Past::Unknown);
+        let room = self.enter(dir, may_be_there)?;
         let Some(Room { tmp, .. }) = self.rooms.get(room) else {
             return Err(Trouble::Slow);
         };
-        let (name, file) = create(tmp)?;
-        if let Err(trouble) = write(&file, &self.limit, prefix, message) {
-            let _ = tmp.unlink(&name);
-            return Err(trouble);
-        }
-        self.drafts.push(Draft { room, name, file });
+        let written = create(tmp, once).and_then(|(name, file)| {
+            if let Err(trouble) = write(&file, &self.limit, prefix, message) {
+                let _ = tmp.unlink(&name);
+                return Err(trouble);
+            }
+            Ok((name, file))
+        });
+        let written = if may_be_there { written } else { Ok(written?) };
+        self.drafts.push(Draft {
+            room,
+            once,
+            written,
+        });
         Ok(())
     }
 
-    /// Opens the maildir, or finds that it is open.
-    fn enter(&mut self, dir: &[u8]) -> Result<usize, Trouble> {
+    /// Opens the maildir, or finds that it is open; `cur` only where something is to be looked for.
+    fn enter(&mut self, dir: &[u8], may_be_there: bool) -> Result<usize, Trouble> {
         let maildir = Dir::open(sys::dir::path(dir)).map_err(Trouble::Open)?;
         let identity = sys::dir::stat_fd(&maildir).map_err(Trouble::Open)?;
         let known = |room: &Room| room.identity.is_same_file(&identity);
-        if let Some(at) = self.rooms.iter().position(known) {
-            return Ok(at);
+        let at = match self.rooms.iter().position(known) {
+            Some(at) => at,
+            None => {
+                self.rooms.push(Room {
+                    identity,
+                    tmp: maildir.open_dir(b"tmp").map_err(Trouble::Write)?,
+                    new: maildir.open_dir(b"new").map_err(Trouble::Write)?,
+                    cur: None,
+                    used: Used::Nothing,
+                });
+                self.rooms.len() - 1
+            }
+        };
+        if may_be_there
+            && let Some(room) = self.rooms.get_mut(at)
+            && room.cur.is_none()
+        {
+            room.cur = open_cur(&maildir)?;
         }
-        let tmp = maildir.open_dir(b"tmp").map_err(Trouble::Write)?;
-        let new = maildir.open_dir(b"new").map_err(Trouble::Write)?;
-        self.rooms.push(Room { identity, tmp, new });
-        Ok(self.rooms.len() - 1)
+        Ok(at)
     }
 
-    /// Makes all contents durable, gives them their names in new, and makes those durable. Returns the names, in the
-    /// order of `add`.
-    pub fn finish(self) -> (Vec<Result<Bytes, Trouble>>, Remains) {
+    /// Looks for all that may be there already. Called when everything else has been done, as late as possible: an
+    /// attempt by a process that outlived its spawner may come to its end meanwhile.
+    fn look(&mut self) -> Search {
+        let wanted = self
+            .drafts
+            .iter()
+            .filter_map(|d| Some((d.room, d.wanted()?)));
+        let mut search = Search::default();
+        for (room, identity) in wanted {
+            search.want(room, identity);
+        }
+        if !search.is_empty() {
+            for (at, room) in self.rooms.iter_mut().enumerate() {
+                search.go_through(at, room, &self.limit);
+            }
+        }
+        search
+    }
+
+    /// Makes all contents durable, gives them their names in new, and makes those durable. Returns what became of each,
+    /// in the order of `add`.
+    pub fn finish(mut self) -> (Vec<Result<Arrival, Trouble>>, Remains) {
+        if self.drafts.len() > 1 {
+            for (_, file) in self.drafts.iter().filter_map(|d| d.written.as_ref().ok()) {
+                sys::dir::start_sync(file);
+            }
+        }
+        let synced: Vec<Result<(), Trouble>> = self.drafts.iter().map(sync).collect();
+        let search = self.look();
         let Batch {
             limit,
-            rooms,
+            mut rooms,
             drafts,
         } = self;
-        if drafts.len() > 1 {
-            for draft in &drafts {
-                sys::dir::start_sync(&draft.file);
-            }
-        }
-        let synced: Vec<Result<(), Trouble>> = drafts
+        let named: Vec<Result<How, Trouble>> = drafts
             .iter()
-            .map(|d| sys::dir::sync(&d.file).map_err(Trouble::Write))
-            .collect();
-        let mut used = vec![false; rooms.len()];
-        let mut done = Vec::with_capacity(drafts.len());
-        for (draft, synced) in drafts.iter().zip(synced) {
-            let Some(room) = rooms.get(draft.room) else {
-                continue;
-            };
-            let named = synced.and_then(|()| publish(room, draft));
-            if named.is_err() {
-                let _ = room.tmp.unlink(&draft.name);
-            }
-            if let (Ok(_), Some(used)) = (&named, used.get_mut(draft.room)) {
-                *used = true;
-            }
-            done.push(named);
-        }
-        let flushed: Vec<Result<(), Trouble>> = rooms
-            .iter()
-            .zip(used)
-            .map(|(room, used)| {
-                if used {
-                    sync_entries(&room.new)
-                } else {
-                    Ok(())
-                }
+            .zip(synced)
+            .map(|(draft, synced)| match rooms.get_mut(draft.room) {
+                Some(room) => name(room, draft, synced, &search),
+                None => Err(Trouble::Slow),
             })
             .collect();
+        let flushed: Vec<Result<(), Trouble>> = rooms.iter().map(flush).collect();
         let mut files = Vec::with_capacity(drafts.len());
         let mut finished = Vec::with_capacity(drafts.len());
-        for (draft, named) in drafts.into_iter().zip(done) {
-            files.push(draft.file);
-            if let (Ok(Old::Stays), Some(room)) = (&named, rooms.get(draft.room)) {
-                let _ = room.tmp.unlink(&draft.name);
+        for (draft, named) in drafts.into_iter().zip(named) {
+            if let (Ok(How::Linked), Ok((name, _)), Some(room)) =
+                (&named, &draft.written, rooms.get(draft.room))
+            {
+                let _ = room.tmp.unlink(name);
             }
+            let place = draft.written.map(|(name, file)| {
+                files.push(file);
+                name
+            });
             finished.push(match (named, flushed.get(draft.room)) {
                 (Err(trouble), _) => Err(trouble),
-                (Ok(_), Some(Ok(()))) => Ok(draft.name),
                 (Ok(_), Some(Err(trouble))) => Err(trouble.again()),
+                (Ok(How::There), Some(Ok(()))) => Ok(Arrival::Before),
+                (Ok(_), Some(Ok(()))) => place.map(Arrival::Now),
                 (Ok(_), None) => Err(Trouble::Slow),
             });
         }
@@ -206,11 +305,76 @@ impl Batch {
     }
 }
 
+/// A maildir need not have a `cur` that we may read: then nothing is found there.
+fn open_cur(maildir: &Dir) -> Result<Option<Dir>, Trouble> {
+    use ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    match maildir.open_dir(b"cur") {
+        Ok(cur) => Ok(Some(cur)),
+        Err(e) if matches!(e.kind(), NotFound | NotADirectory | PermissionDenied) => Ok(None),
+        Err(e) => Err(Trouble::Write(e)),
+    }
+}
+
+/// Makes the content durable.
+fn sync(draft: &Draft) -> Result<(), Trouble> {
+    match &draft.written {
+        Ok((_, file)) => sys::dir::sync(file).map_err(Trouble::Write),
+        Err(trouble) => Err(trouble.again()),
+    }
+}
+
+/// How a message is where readers look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// it has moved from tmp to new
+    Moved,
+    /// it has a second name: the one in tmp is litter, not a loss
+    Linked,
+    /// it was there before
+    There,
+}
+
+/// Sees to it that the message is where readers look, if it can be: by a name in new, unless it is there.
+fn name(
+    room: &mut Room,
+    draft: &Draft,
+    synced: Result<(), Trouble>,
+    search: &Search,
+) -> Result<How, Trouble> {
+    let found = draft
+        .wanted()
+        .map(|identity| search.result(draft.room, identity));
+    let named = match found {
+        Some(Ok(true)) => Ok(How::There),
+        Some(Err(trouble)) => Err(trouble),
+        Some(Ok(false)) | None => synced.and_then(|()| publish(room, draft)),
+    };
+    if let (Ok(How::There) | Err(_), Ok((name, _))) = (&named, &draft.written) {
+        let _ = room.tmp.unlink(name);
+    }
+    if named.is_ok() && room.used == Used::Nothing {
+        room.used = Used::New;
+    }
+    named
+}
+
+/// Makes the names durable, those that were found too: they may be younger than the last flush.
+fn flush(room: &Room) -> Result<(), Trouble> {
+    if room.used == Used::Nothing {
+        return Ok(());
+    }
+    sync_entries(&room.new)?;
+    match &room.cur {
+        Some(cur) if room.used == Used::NewAndCur => sync_entries(cur),
+        _ => Ok(()),
+    }
+}
+
 /// A new file in tmp.
-fn create(tmp: &Dir) -> Result<(Bytes, File), Trouble> {
+fn create(tmp: &Dir, once: Option<Once>) -> Result<(Bytes, File), Trouble> {
     let mut tries = 0;
     loop {
-        let name = unique()?;
+        let name = unique(once)?;
         match tmp.create_new(&name, 0o600) {
             Ok(file) => return Ok((name, file)),
             Err(e) if e.kind() == ErrorKind::AlreadyExists && tries < TRIES => tries += 1,
@@ -231,46 +395,38 @@ fn write(
     writer.flush()
 }
 
-/// The name in tmp, when the file has its name in new.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Old {
-    /// it went with the move
-    Gone,
-    /// a second name: litter, not a loss
-    Stays,
-}
-
 /// Gives the file its name in new: in one step, so that nothing is left to be done between that and the report but the
 /// flush. Where the file system has no such step, by a second name.
-fn publish(room: &Room, draft: &Draft) -> Result<Old, Trouble> {
+fn publish(room: &Room, draft: &Draft) -> Result<How, Trouble> {
     let Room { tmp, new, .. } = room;
-    let name = &draft.name;
+    let (name, file) = draft.written.as_ref().map_err(Trouble::again)?;
     if tmp.rename_new(name, new, name).is_ok() {
-        return Ok(Old::Gone);
+        return Ok(How::Moved);
     }
     let Err(error) = tmp.link(name, new, name) else {
-        return Ok(Old::Stays);
+        return Ok(How::Linked);
     };
     // Over NFS the answer to a step that worked may get lost: the name is there then, and is ours.
-    let ours = sys::dir::stat_fd(&draft.file).ok();
+    let ours = sys::dir::stat_fd(file).ok();
     match (ours, new.stat_link(name).ok()) {
-        (Some(ours), Some(there)) if ours.is_same_file(&there) => Ok(Old::Stays),
+        (Some(ours), Some(there)) if ours.is_same_file(&there) => Ok(How::Linked),
         _ => Err(Trouble::Write(error)),
     }
 }
 
-/// A name that no other delivery uses: seconds; microseconds, process, count and random bits; host.
-fn unique() -> Result<Bytes, Trouble> {
+/// A name that no other delivery uses: seconds; microseconds, process, count, random bits and identity; host.
+fn unique(once: Option<Once>) -> Result<Bytes, Trouble> {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO);
     let random = sys::random::number().map_err(Trouble::Write)?;
     let middle = format!(
-        "{}.M{}P{}Q{}R{random:08x}.",
+        "{}.M{}P{}Q{}R{random:08x}{}.",
         since.as_secs(),
         since.subsec_micros(),
         std::process::id(),
         COUNT.fetch_add(1, Ordering::Relaxed),
+        once.map_or(String::new(), |once| look::mark(once.identity)),
     );
     Ok([middle.as_bytes(), &host(&sys::process::hostname())].concat())
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use base::bytes::printable;
 use base::{Bytes, Die};
 use mailbox::Trouble;
+use mailbox::maildir::Arrival;
 use mailbox::{maildir, mbox};
 use queue::submit::Outcome;
 
@@ -15,6 +16,7 @@ use crate::environment::Lines;
 use crate::forwarding::{self, Failure};
 use crate::instruction::{Allowed, Instruction, before_nul, lines};
 use crate::message::Message;
+use crate::once::Once;
 use crate::program::{self, Next};
 
 /// One delivery at work.
@@ -26,12 +28,16 @@ pub(crate) struct Delivery<'a> {
     /// what programs get
     pub(crate) env: Vec<(Bytes, Bytes)>,
     pub(crate) message: Message,
+    /// how it can be known again
+    pub(crate) once: Option<Once>,
 }
 
 /// What was done, for the report.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Done {
     files: u64,
+    /// of these, maildirs that had the message from an earlier attempt
+    there: u64,
     forwards: u64,
     programs: u64,
     /// the queue program that took the forwards
@@ -39,21 +45,31 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    /// One maildir or mbox.
-    pub(crate) fn one_file() -> Done {
-        Done {
+    /// One maildir.
+    pub(crate) fn one_maildir(arrival: &Arrival) -> Done {
+        let mut done = Done {
             files: 1,
             ..Done::default()
-        }
+        };
+        done.note(arrival);
+        done
     }
 
-    /// `did FILES+FORWARDS+PROGRAMS`, and `qp PID` after forwards.
+    fn note(&mut self, arrival: &Arrival) {
+        self.there += u64::from(*arrival == Arrival::Before);
+    }
+
+    /// `did FILES+FORWARDS+PROGRAMS`; how many of the files were there before; `qp PID` after forwards.
     pub(crate) fn report(&self) -> String {
+        let there = match self.there {
+            0 => String::new(),
+            count => format!("{count} there already\n"),
+        };
         let queued = self
             .queued
             .map_or(String::new(), |pid| format!("qp {pid}\n"));
         format!(
-            "did {}+{}+{}\n{queued}",
+            "did {}+{}+{}\n{there}{queued}",
             self.files, self.forwards, self.programs
         )
     }
@@ -77,7 +93,9 @@ impl Delivery<'_> {
                 Instruction::Maildir(dir) => {
                     done.files += 1;
                     may_have(allowed, "file")?;
-                    self.maildir(dir)?;
+                    if let Some(arrival) = self.maildir(number, dir)? {
+                        done.note(&arrival);
+                    }
                 }
                 Instruction::Mbox(file) => {
                     done.files += 1;
@@ -106,17 +124,19 @@ impl Delivery<'_> {
         Ok(done)
     }
 
-    fn maildir(&mut self, dir: &[u8]) -> Result<(), Die> {
+    /// `None`: it was only shown.
+    fn maildir(&mut self, line: usize, dir: &[u8]) -> Result<Option<Arrival>, Die> {
         if self.args.mode == Mode::Show {
             say("maildir", dir);
-            return Ok(());
+            return Ok(None);
         }
         let header = self.lines.header();
+        let opening = self.message.opening();
+        let once = self.once.map(|once| once.of(self.args, opening, line));
         let message = self.message.rewound()?;
-        match maildir::deliver(before_nul(dir), &header, message) {
-            Ok(_) => Ok(()),
-            Err(trouble) => Err(maildir_trouble(trouble)),
-        }
+        maildir::deliver_once(before_nul(dir), &header, message, once)
+            .map(Some)
+            .map_err(maildir_trouble)
     }
 
     fn mbox(&mut self, file: &[u8]) -> Result<(), Die> {

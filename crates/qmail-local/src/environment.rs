@@ -6,6 +6,7 @@ use base::Bytes;
 use base::bytes::{rsplit_once, split_once};
 
 use crate::args::Args;
+use crate::once;
 
 /// The three lines that belong to a delivery, each with its line end.
 #[derive(Clone, Debug)]
@@ -72,7 +73,8 @@ fn value(text: &[u8]) -> Bytes {
     value
 }
 
-/// The whole environment of a program: what we were started with, and the variables of the delivery over it.
+/// The whole environment of a program: what we were started with, and the variables of the delivery over it. What
+/// qmail-lspawn told us of this delivery is not for others: a program may make deliveries that are not this one.
 ///
 /// `default` is what `default` stood for in the name of the .qmail file; without it an inherited DEFAULT stays.
 pub(crate) fn variables(
@@ -113,6 +115,7 @@ pub(crate) fn variables(
     .collect();
     inherited
         .into_iter()
+        .filter(|(name, _)| name != once::VARIABLE.as_bytes())
         .filter(|(name, _)| !ours.iter().any(|(n, _)| n == name))
         .chain(ours.iter().cloned())
         .collect()

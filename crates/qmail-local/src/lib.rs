@@ -22,6 +22,7 @@ pub mod identity;
 mod instruction;
 mod local;
 mod message;
+pub mod once;
 mod program;
 pub mod within;
 

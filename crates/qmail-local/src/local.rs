@@ -6,6 +6,7 @@ use crate::args::{Args, Mode};
 use crate::deliver::{Delivery, report, warn};
 use crate::environment::{Lines, variables};
 use crate::message::Message;
+use crate::once::{self, Once};
 use crate::{die, dotfile, program};
 
 /// A home directory in this state belongs to others too.
@@ -46,6 +47,7 @@ pub fn local(call: &Call) -> Result<(), Die> {
         new_sender,
         env,
         message,
+        once: base::env(once::VARIABLE).and_then(|word| Once::read(&word)),
     };
     let done = delivery.run(&instructions)?;
 

@@ -1,18 +1,22 @@
 //! The message on descriptor 0: read from its start again for every delivery.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek};
 
-use base::Die;
 use base::io::Line;
+use base::{Bytes, Die};
 
 use crate::die;
+
+/// How much of a message is kept as its opening, bytes: the line of qmail-queue fits.
+const OPENING: usize = 128;
 
 /// The open message.
 #[derive(Debug)]
 pub(crate) struct Message {
     /// `None`: we were given no descriptor 0
     file: Option<File>,
+    opening: Bytes,
 }
 
 impl Message {
@@ -20,12 +24,21 @@ impl Message {
     pub(crate) fn take() -> Message {
         Message {
             file: sys::fd::take(0).ok().map(File::from),
+            opening: Bytes::new(),
         }
     }
 
     /// A message that somebody else has opened.
     pub(crate) fn from(file: File) -> Message {
-        Message { file: Some(file) }
+        Message {
+            file: Some(file),
+            opening: Bytes::new(),
+        }
+    }
+
+    /// How it begins, once `refuse_loop` has looked at it.
+    pub(crate) fn opening(&self) -> &[u8] {
+        &self.opening
     }
 
     /// The message from its start.
@@ -38,7 +51,10 @@ impl Message {
 
     /// Refuses a message whose header holds the line that this delivery would add.
     pub(crate) fn refuse_loop(&mut self, delivered_to: &[u8]) -> Result<(), Die> {
-        if has_line(self.rewound()?, delivered_to)? {
+        let mut input = BufReader::new(self.rewound()?);
+        let (opening, is_looping) = (opening(&mut input)?, has_line(input, delivered_to)?);
+        self.opening = opening;
+        if is_looping {
             return Err(die::permanent(
                 "This message is looping: it already has my Delivered-To line. (#5.4.6)",
             ));
@@ -47,16 +63,29 @@ impl Message {
     }
 }
 
+/// How the message begins, which stands at its start.
+fn opening(input: &mut BufReader<impl Read>) -> Result<Bytes, Die> {
+    while let Err(e) = input.fill_buf() {
+        if e.kind() != ErrorKind::Interrupted {
+            return Err(trouble(&e));
+        }
+    }
+    let buffer = input.buffer();
+    Ok(buffer.get(..OPENING).unwrap_or(buffer).to_vec())
+}
+
+fn trouble(error: &io::Error) -> Die {
+    die::unable(b"read message", error, "#4.3.0")
+}
+
 /// Whether `wanted`, with its line end, is a line of the header, byte for byte.
-fn has_line(message: impl Read, wanted: &[u8]) -> Result<bool, Die> {
-    let mut input = BufReader::new(message);
+fn has_line(mut input: impl BufRead, wanted: &[u8]) -> Result<bool, Die> {
     let mut line = Vec::new();
     // A longer line cannot be the wanted one; it comes in pieces, of which only the last has a line end.
     let limit = wanted.len() + 1;
     let mut continued = false;
     loop {
-        let found = base::io::line(&mut input, b'\n', limit, &mut line)
-            .map_err(|e| die::unable(b"read message", &e, "#4.3.0"))?;
+        let found = base::io::line(&mut input, b'\n', limit, &mut line).map_err(|e| trouble(&e))?;
         match found {
             Line::TooLong => continued = true,
             Line::End | Line::Partial => return Ok(false),

@@ -8,7 +8,7 @@ use std::fs::File;
 
 use base::{Bytes, Die};
 use mailbox::Trouble;
-use mailbox::maildir::Batch;
+use mailbox::maildir::{self, Batch};
 
 use crate::args::Args;
 use crate::deliver::{Delivery, Done, maildir_trouble};
@@ -17,6 +17,7 @@ use crate::environment::Lines;
 use crate::instruction::{Allowed, Instruction, before_nul, lines};
 use crate::local::enter_home;
 use crate::message::Message;
+use crate::once::Once;
 use crate::program;
 
 /// One delivery to make.
@@ -26,6 +27,8 @@ pub struct Order {
     pub words: [Bytes; 8],
     /// the message; where it stands does not matter
     pub message: File,
+    /// how it can be known again
+    pub once: Option<Once>,
 }
 
 /// What became of an order.
@@ -65,12 +68,13 @@ struct Plan {
     new_sender: Bytes,
     instructions: Instructions,
     message: Message,
+    once: Option<Once>,
 }
 
 /// The kinds of a plan.
 enum Kind<'a> {
-    /// one file in this directory, and nothing else
-    Maildir(&'a [u8]),
+    /// one file in this directory, and nothing else; the line that says so
+    Maildir(usize, &'a [u8]),
     /// files only; or a mistake, which is found on the way
     Files,
     /// a program or a forward, somewhere
@@ -106,9 +110,9 @@ pub fn deliver(orders: Vec<Order>, mut tell: impl FnMut(usize, Answer)) {
         };
         match plan.kind() {
             Kind::More => tell(place, Answer::NotHere),
-            Kind::Maildir(dir) => {
+            Kind::Maildir(line, dir) => {
                 let dir = before_nul(dir).to_vec();
-                if let Err(trouble) = together.add(place, &dir, &mut plan) {
+                if let Err(trouble) = together.add(place, (line, &dir), &mut plan) {
                     tell(place, Answer::died(&trouble));
                 }
             }
@@ -144,6 +148,7 @@ impl Plan {
             new_sender,
             instructions,
             message,
+            once: order.once,
         })
     }
 
@@ -153,14 +158,15 @@ impl Plan {
         if all().any(|line| matches!(line, Instruction::Program(_) | Instruction::Forward(_))) {
             return Kind::More;
         }
-        let mut files =
-            all().filter(|line| !matches!(line, Instruction::Blank | Instruction::Nothing));
+        let mut files = all()
+            .enumerate()
+            .filter(|(_, line)| !matches!(line, Instruction::Blank | Instruction::Nothing));
         match (all().next(), files.next(), files.next()) {
             (Some(Instruction::Blank), ..) => Kind::Files,
-            (_, Some(Instruction::Maildir(dir)), None)
+            (_, Some((line, Instruction::Maildir(dir))), None)
                 if self.instructions.allowed == Allowed::Everything =>
             {
-                Kind::Maildir(dir)
+                Kind::Maildir(line, dir)
             }
             _ => Kind::Files,
         }
@@ -175,6 +181,7 @@ impl Plan {
             // For programs: there are none.
             env: Vec::new(),
             message: self.message,
+            once: self.once,
         };
         match delivery.run(&self.instructions) {
             Ok(done) => Answer::done(done),
@@ -192,20 +199,34 @@ struct Together {
 }
 
 impl Together {
-    fn add(&mut self, place: usize, dir: &[u8], plan: &mut Plan) -> Result<(), Die> {
+    fn add(
+        &mut self,
+        place: usize,
+        (line, dir): (usize, &[u8]),
+        plan: &mut Plan,
+    ) -> Result<(), Die> {
         let header = plan.lines.header();
+        let opening = plan.message.opening();
+        let once = plan.once.map(|once| once.of(&plan.args, opening, line));
         let message = plan.message.rewound()?;
-        self.batch(dir, &header, message).map_err(maildir_trouble)?;
+        self.batch(dir, &header, message, once)
+            .map_err(maildir_trouble)?;
         self.places.push(place);
         Ok(())
     }
 
-    fn batch(&mut self, dir: &[u8], header: &[u8], message: &mut File) -> Result<(), Trouble> {
+    fn batch(
+        &mut self,
+        dir: &[u8],
+        header: &[u8],
+        message: &mut File,
+        once: Option<maildir::Once>,
+    ) -> Result<(), Trouble> {
         let batch = match &mut self.batch {
             Some(batch) => batch,
             none => none.insert(Batch::start()?),
         };
-        batch.add(dir, header, message)
+        batch.add(dir, header, message, once)
     }
 
     fn finish(&mut self, tell: &mut impl FnMut(usize, Answer)) {
@@ -217,7 +238,7 @@ impl Together {
             tell(
                 place,
                 match done {
-                    Ok(_) => Answer::done(Done::one_file()),
+                    Ok(arrival) => Answer::done(Done::one_maildir(&arrival)),
                     Err(trouble) => Answer::died(&maildir_trouble(trouble)),
                 },
             );

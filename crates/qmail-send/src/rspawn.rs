@@ -195,6 +195,7 @@ impl Deliver for Remote {
             message,
             sender,
             recipients,
+            ..
         } = work;
         let host = recipients.first().and_then(|r| rsplit_once(r, b'@'));
         let host = lower(host.map(|(_, host)| host).unwrap_or_default());
@@ -206,6 +207,7 @@ impl Deliver for Remote {
             number: u32::try_from(ticket.0 & u64::from(u32::MAX)).unwrap_or(0),
             message: Bytes::new(),
             sender: sender.to_vec(),
+            attempt: None,
             recipients: recipients.to_vec(),
         };
         let Some(job) = remote::encode_job(&command) else {

@@ -283,6 +283,7 @@ impl Send {
             workers: means.workers,
             cleaner: means.cleaner,
             settle: Settle::default(),
+            doubtful: HashSet::new(),
             bouncing: HashSet::new(),
             all_due: false,
             unborn: HashMap::new(),

@@ -3,6 +3,7 @@
 use std::fs::File;
 
 use base::Bytes;
+use qmail_local::once::Once;
 use recipient::User;
 
 /// All that a delivery needs to know.
@@ -15,6 +16,8 @@ pub(crate) struct Job {
     /// and after it
     pub(crate) host: Bytes,
     pub(crate) user: User,
+    /// how the delivery can be known again; `None`: qmail-send did not say
+    pub(crate) once: Option<Once>,
 }
 
 impl Job {

@@ -2,6 +2,7 @@
 //! process: its answers are a stranger's bytes.
 
 use base::Bytes;
+use qmail_local::once::Once;
 use qmail_local::within::Answer;
 use queue::spawner::Ticket;
 
@@ -15,25 +16,32 @@ const TICKET: usize = 8;
 const OVER: u8 = b'o';
 const NOT_HERE: u8 = b'n';
 
-/// An order: the ticket, and seven words, each ended by NUL. `None`: too long.
-pub(crate) fn order(ticket: Ticket, words: [&[u8]; 7]) -> Option<Bytes> {
+/// An order: the ticket; how the delivery can be known again, or nothing, and seven words, each ended by NUL. `None`: too
+/// long.
+pub(crate) fn order(ticket: Ticket, once: Option<Once>, words: [&[u8]; 7]) -> Option<Bytes> {
     let mut letter = ticket.0.to_le_bytes().to_vec();
-    for word in words {
+    let once = once.map(|once| once.word()).unwrap_or_default();
+    for word in std::iter::once(once.as_slice()).chain(words) {
         letter.extend_from_slice(word);
         letter.push(0);
     }
     (letter.len() <= ORDER_LIMIT).then_some(letter)
 }
 
+/// What is in an order.
+pub(crate) type Order = (Ticket, Option<Once>, [Bytes; 8]);
+
 /// Reads an order; `default` is the eighth word of qmail-local.
-pub(crate) fn read_order(letter: &[u8], default: &[u8]) -> Option<(Ticket, [Bytes; 8])> {
+pub(crate) fn read_order(letter: &[u8], default: &[u8]) -> Option<Order> {
     let (ticket, rest) = letter.split_first_chunk::<TICKET>()?;
-    let words = rest.strip_suffix(b"\0")?.split(|&b| b == 0);
+    let mut words = rest.strip_suffix(b"\0")?.split(|&b| b == 0);
+    let once = Once::read(words.next()?);
     let words: Vec<Bytes> = words
         .chain(std::iter::once(default))
         .map(<[u8]>::to_vec)
         .collect();
-    Some((Ticket(u64::from_le_bytes(*ticket)), words.try_into().ok()?))
+    let ticket = Ticket(u64::from_le_bytes(*ticket));
+    Some((ticket, once, words.try_into().ok()?))
 }
 
 /// An answer: the ticket, how it went, the exit code, the words, cut to `ANSWER_LIMIT`.
@@ -71,14 +79,18 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let words: [&[u8]; 7] = [b"joe", b"/h", b"joe-x", b"-", b"x", b"host", b""];
-        let letter = order(Ticket(77), words).unwrap();
-        let (ticket, read) = read_order(&letter, b"./M/").unwrap();
-        assert_eq!(ticket, Ticket(77));
+        for once in [None, Once::read(b"0123456789abcdef?")] {
+            let letter = order(Ticket(77), once, words).unwrap();
+            let (ticket, read, _) = read_order(&letter, b"./M/").unwrap();
+            assert_eq!((ticket, read), (Ticket(77), once));
+        }
+        let letter = order(Ticket(77), None, words).unwrap();
+        let (.., read) = read_order(&letter, b"./M/").unwrap();
         assert_eq!(read[..7], words.map(<[u8]>::to_vec));
         assert_eq!(read[7], b"./M/");
         let long = vec![b'x'; ORDER_LIMIT];
         assert_eq!(
-            order(Ticket(1), [&long, b"", b"", b"", b"", b"", b""]),
+            order(Ticket(1), None, [&long, b"", b"", b"", b"", b"", b""]),
             None
         );
         for said in [

@@ -7,6 +7,7 @@ use std::time::Duration;
 use base::bytes::rsplit_once;
 use base::{Bytes, Call, Die};
 use control::Owners;
+use qmail_local::once::Once;
 use queue::spawner::{Deliver, Step, Ticket, Work};
 use recipient::User;
 use sys::limit::Resource;
@@ -38,6 +39,7 @@ struct Held {
     sender: Bytes,
     local: Bytes,
     host: Bytes,
+    once: Option<Once>,
 }
 
 /// What the spawner's loop asks of us.
@@ -104,6 +106,7 @@ impl Local {
             local: held.local,
             host: held.host,
             user,
+            once: held.once,
         };
         if self.program.is_ours() {
             self.pool.take(ticket, job);
@@ -188,6 +191,7 @@ impl Deliver for Local {
             sender: work.sender.to_vec(),
             local: local.to_vec(),
             host: host.to_vec(),
+            once: work.attempt.map(|attempt| Once::new(&work.stat, attempt)),
         };
         match self.lookup.find(local, ticket) {
             Found::Known(user) => self.dispatch(ticket, held, user),

@@ -162,7 +162,7 @@ impl Pool {
         };
         self.muster(owner, queue.len());
         while let Some((ticket, job)) = queue.pop_front() {
-            let Some(letter) = letter::order(ticket, job.words()) else {
+            let Some(letter) = letter::order(ticket, job.once, job.words()) else {
                 self.news.push((ticket, News::Elsewhere(job)));
                 continue;
             };

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use base::Bytes;
 use control::Owners;
 use qmail_local::identity::MARK;
+use qmail_local::once;
 use queue::spawner::Step;
 use sys::ids::Ids;
 use sys::process::End;
@@ -75,7 +76,8 @@ impl Program {
         let mut program = Spawn::new(&self.path)
             .arg("--")
             .args(job.words())
-            .arg(default);
+            .arg(default)
+            .env(environment(job));
         if owners.is_some() {
             program = program.ids(Ids::new(job.user.uid, job.user.gid));
         }
@@ -84,6 +86,15 @@ impl Program {
             Err(e) => Step::done(qlx::report(End::Exit(code(&e)), b"")),
         }
     }
+}
+
+/// Our own environment; and how the delivery can be known again, which must never be another one's.
+fn environment(job: &Job) -> Vec<(Bytes, Bytes)> {
+    let name = once::VARIABLE.as_bytes();
+    let mut all = sys::spawn::environment();
+    all.retain(|(n, _)| n != name);
+    all.extend(job.once.map(|once| (name.to_vec(), once.word())));
+    all
 }
 
 /// Why it could not be run. A user that could not be become is our trouble, never a reason to bounce.

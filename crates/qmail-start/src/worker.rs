@@ -73,11 +73,12 @@ fn gather(socket: &OwnedFd, default: &[u8], buffer: &mut [u8]) -> Result<Orders,
             Err(_) => return Err(qlx::SYSTEM),
         };
         let letter = buffer.get(..count).unwrap_or_default();
-        let (ticket, words) = letter::read_order(letter, default).ok_or(qlx::SYSTEM)?;
+        let (ticket, once, words) = letter::read_order(letter, default).ok_or(qlx::SYSTEM)?;
         tickets.push(ticket);
         orders.push(Order {
             words,
             message: File::from(message.ok_or(qlx::SYSTEM)?),
+            once,
         });
     }
     Ok((tickets, orders))

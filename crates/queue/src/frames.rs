@@ -3,7 +3,7 @@
 //! Both directions are a run of frames: a count of four bytes, little end first, then that many bytes. It is spoken
 //! only after both sides have shown in the classic protocol that they know it: see `probe` and `answer`.
 //!
-//! Source  docs/decisions/0006-spawner-protocol.md
+//! Source  docs/decisions/0006-spawner-protocol.md, 0016-delivered-once.md
 
 use std::io::{self, ErrorKind};
 
@@ -17,12 +17,54 @@ pub const RECIPIENT_LIMIT: usize = 100;
 /// The delivery number of the question: no classic spawner can have so many.
 pub const PROBE_NUMBER: u8 = 255;
 /// The message path of the question.
-pub const PROBE_PATH: &[u8] = b"qmail-rs/2";
+pub const PROBE_PATH: &[u8] = b"qmail-rs/3";
 
 /// What an answer begins with; the number of deliveries follows.
-const ANSWER: &[u8] = b"K2 ";
+const ANSWER: &[u8] = b"K3 ";
 /// Bytes of a number in a frame, and of the count before it.
 const WORD: usize = 4;
+
+/// What follows the place of a recipient if an earlier attempt may have delivered.
+const DOUBT: &[u8] = b"?";
+
+/// One attempt to deliver to one recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// where the recipient's record stands in the list of its channel: the same at every attempt
+    pub at: u64,
+    /// what is known of those before it
+    pub past: Past,
+}
+
+/// What is known of earlier attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// there was none
+    Clean,
+    /// it may have delivered, wholly or in part
+    Unknown,
+}
+
+impl Attempt {
+    fn encode(self) -> Bytes {
+        let doubt = match self.past {
+            Past::Clean => b"",
+            Past::Unknown => DOUBT,
+        };
+        [self.at.to_string().as_bytes(), doubt].concat()
+    }
+
+    fn decode(text: &[u8]) -> Option<Attempt> {
+        let (digits, past) = match text.strip_suffix(DOUBT) {
+            Some(digits) => (digits, Past::Unknown),
+            None => (text, Past::Clean),
+        };
+        let at = number(digits)?;
+        let attempt = Attempt { at, past };
+        // One form only: no zeros in front.
+        (attempt.encode() == text).then_some(attempt)
+    }
+}
 
 /// Deliver one message to some recipients.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +75,8 @@ pub struct Command {
     pub message: Bytes,
     /// the envelope sender
     pub sender: Bytes,
+    /// of a delivery to one recipient on this machine; without it, it cannot be known again
+    pub attempt: Option<Attempt>,
     /// 1 to `RECIPIENT_LIMIT`, all of one domain
     pub recipients: Vec<Bytes>,
 }
@@ -97,7 +141,8 @@ pub fn encode_command(command: &Command) -> Option<Bytes> {
     if command.recipients.is_empty() || command.recipients.len() > RECIPIENT_LIMIT {
         return None;
     }
-    let texts = [&command.message, &command.sender]
+    let attempt = command.attempt.map(Attempt::encode).unwrap_or_default();
+    let texts = [&command.message, &command.sender, &attempt]
         .into_iter()
         .chain(&command.recipients);
     encode(command.number, texts)
@@ -108,10 +153,16 @@ pub fn encode_command(command: &Command) -> Option<Bytes> {
 pub fn decode_command(frame: &[u8]) -> Option<Command> {
     let (number, texts) = decode(frame)?;
     let mut texts = texts.into_iter();
+    let (message, sender, attempt) = (texts.next()?, texts.next()?, texts.next()?);
+    let attempt = match attempt.as_slice() {
+        b"" => None,
+        some => Some(Attempt::decode(some)?),
+    };
     let command = Command {
         number,
-        message: texts.next()?,
-        sender: texts.next()?,
+        message,
+        sender,
+        attempt,
         recipients: texts.collect(),
     };
     let count = command.recipients.len();

@@ -20,7 +20,7 @@ pub const MESSAGE_LIMIT: usize = 128 * 1024;
 pub const KEEP: u64 = 2;
 
 /// What a hello begins with; device and inode of the worker's own program follow.
-const HELLO: &[u8] = b"qmail-rs/2 ";
+const HELLO: &[u8] = b"qmail-rs/3 ";
 /// Bytes of a number.
 const WORD: usize = 4;
 
@@ -109,6 +109,7 @@ mod tests {
             number: 70_000,
             message: b"3/123".to_vec(),
             sender: b"s@a.test".to_vec(),
+            attempt: None,
             recipients: vec![b"r@b.test".to_vec(); 100],
         };
         let job = encode_job(&command).unwrap();

@@ -24,12 +24,12 @@ use std::time::Duration;
 
 use base::bytes::rsplit_once;
 use base::{Bytes, Die};
-use sys::Dir;
 use sys::poll::Wait;
 use sys::process::End;
 use sys::signal::Signal;
+use sys::{Dir, Stat};
 
-use crate::frames::Command;
+use crate::frames::{Attempt, Command};
 use job::{Job, Unit};
 use process::Process;
 use speech::Speech;
@@ -56,8 +56,12 @@ pub struct Ticket(pub u64);
 pub struct Work<'a> {
     /// stands at the start of the message; an open file of its own
     pub message: File,
+    /// what the kernel says of it
+    pub stat: Stat,
     /// the envelope sender, without NUL
     pub sender: &'a [u8],
+    /// which attempt it is, if qmail-send said so and there is one recipient
+    pub attempt: Option<Attempt>,
     /// 1 to `Deliver::batch` recipients, without NUL, each with an `@`
     pub recipients: &'a [Bytes],
 }
@@ -245,7 +249,7 @@ impl<D: Deliver> Spawner<D> {
     }
 
     /// Opens a message afresh, so that each delivery has its own place in it.
-    fn open(&self, name: &[u8]) -> Result<File, &'static str> {
+    fn open(&self, name: &[u8]) -> Result<(File, Stat), &'static str> {
         let message = self
             .mess
             .open_read(name)
@@ -258,7 +262,7 @@ impl<D: Deliver> Spawner<D> {
         if !self.owners.contains(&stat.uid) {
             return Err("ZSorry, message has wrong owner. (#4.3.5)\n");
         }
-        Ok(message)
+        Ok((message, stat))
     }
 
     /// Whether a command makes sense at all.
@@ -296,6 +300,10 @@ impl<D: Deliver> Spawner<D> {
         }
         let number = command.number;
         self.jobs.insert(number, Job::new(command.recipients.len()));
+        let attempt = match command.recipients.len() {
+            1 => command.attempt,
+            _ => None,
+        };
         let (whole, broken): (Vec<_>, Vec<_>) = command
             .recipients
             .into_iter()
@@ -314,22 +322,30 @@ impl<D: Deliver> Spawner<D> {
             self.begin(
                 Unit { number, places },
                 &command.message,
-                &command.sender,
+                (&command.sender, attempt),
                 &recipients,
             );
         }
     }
 
-    fn begin(&mut self, unit: Unit, name: &[u8], sender: &[u8], recipients: &[Bytes]) {
+    fn begin(
+        &mut self,
+        unit: Unit,
+        name: &[u8],
+        (sender, attempt): (&[u8], Option<Attempt>),
+        recipients: &[Bytes],
+    ) {
         let ticket = Ticket(self.next);
         self.next += 1;
         self.units.insert(ticket, unit);
         let step = match self.open(name) {
             Err(text) => Step::done(text),
-            Ok(message) => {
+            Ok((message, stat)) => {
                 let work = Work {
                     message,
+                    stat,
                     sender,
+                    attempt,
                     recipients,
                 };
                 self.deliver.begin(ticket, work)

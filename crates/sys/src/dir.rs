@@ -28,6 +28,8 @@ pub struct Stat {
     pub size: u64,
     /// last change of the content, Unix seconds
     pub mtime: i64,
+    /// and the nanoseconds of it
+    pub mtime_nsec: i64,
     /// last access, Unix seconds
     pub atime: i64,
     /// number of names
@@ -50,6 +52,7 @@ impl Stat {
             mode: raw.st_mode as u32,
             size: u64::try_from(raw.st_size).unwrap_or(0),
             mtime: raw.st_mtime as i64,
+            mtime_nsec: raw.st_mtime_nsec as i64,
             atime: raw.st_atime as i64,
             links: raw.st_nlink as u64,
         }

@@ -68,6 +68,7 @@ impl Worker {
             number: 4711,
             message: b"1/24".to_vec(),
             sender: b"s@a.test".to_vec(),
+            attempt: None,
             recipients: recipients.iter().map(|r| r.as_bytes().to_vec()).collect(),
         };
         let job = remote::encode_job(&command).unwrap();

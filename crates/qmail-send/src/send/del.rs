@@ -1,6 +1,6 @@
 //! Deliveries: starting them, and what their reports mean.
 //!
-//! Source  qmail-send(8), qmail-log(5); docs/decisions/0006-spawner-protocol.md
+//! Source  qmail-send(8), qmail-log(5); docs/decisions/0006-spawner-protocol.md, 0016-delivered-once.md
 
 mod reports;
 
@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 
 use base::Bytes;
-use queue::frames;
+use queue::frames::{self, Attempt, Past};
 use queue::names::MessageId;
 
 use super::bounce;
@@ -207,7 +207,13 @@ impl Deliveries {
         let side = self.sides.of_mut(channel);
         let Some(place) = side.free.pop() else { return };
         let message = desk.layout.below(id);
-        let command = command(side.speech, place, message, &sender, &batch.recipients);
+        let past = if desk.doubtful.contains(&id) {
+            Past::Unknown
+        } else {
+            Past::Clean
+        };
+        let who = (channel, past, batch.recipients.as_slice());
+        let command = command(side.speech, place, message, &sender, who);
         comm.write(channel, &command.unwrap_or_default());
         let number = self.next_number;
         for recipient in &batch.recipients {
@@ -393,6 +399,9 @@ impl Deliveries {
                 places.push(recipient.at);
             }
         }
+        if channel == Channel::Local && places.len() < batch.recipients.len() {
+            doubt(desk, batch.job);
+        }
         done(desk, channel, batch.job, &places);
         Some(Noted {
             destination,
@@ -450,14 +459,16 @@ fn command(
     place: usize,
     message: Bytes,
     sender: &[u8],
-    recipients: &[Recipient],
+    (channel, past, recipients): (Channel, Past, &[Recipient]),
 ) -> Option<Bytes> {
     let first = recipients.first()?;
     if speech == Speech::Extended {
+        let attempt = Attempt { at: first.at, past };
         return frames::encode_command(&frames::Command {
             number: u32::try_from(place).ok()?,
             message,
             sender: comm::verp(sender, &first.address),
+            attempt: (channel == Channel::Local).then_some(attempt),
             recipients: recipients.iter().map(|r| r.address.clone()).collect(),
         });
     }
@@ -512,6 +523,13 @@ impl Conclusion<'_> {
     }
 }
 
+/// The next delivery of this message on this machine is one that may have been made.
+fn doubt(desk: &mut Desk, job: JobNumber) {
+    if let Some(id) = desk.jobs.get(job).map(|j| j.id) {
+        desk.doubtful.insert(id);
+    }
+}
+
 /// Recipients are done with, whose records stand at `places`: marks them, in memory or on disk. If no other recipient is left,
 /// the file goes instead, which is one call of the kernel.
 fn done(desk: &mut Desk, channel: Channel, job: JobNumber, places: &[u64]) {
@@ -535,6 +553,7 @@ fn done(desk: &mut Desk, channel: Channel, job: JobNumber, places: &[u64]) {
     }
     for &at in places {
         if settle::mark(desk, channel, id, at).is_err() {
+            doubt(desk, job);
             let text = desk.about(
                 "trouble marking ",
                 channel.part(),

@@ -72,6 +72,9 @@ pub(crate) struct Desk {
     pub(crate) workers: Workers,
     pub(crate) cleaner: Cleaner,
     pub(crate) settle: Settle,
+    /// messages that deliveries on this machine may have been made of that we do not know: an earlier qmail-send may have
+    /// tried, or one that we tried was not reported to be done
+    pub(crate) doubtful: HashSet<MessageId>,
     /// messages with classic files whose bounces are being sent
     pub(crate) bouncing: HashSet<MessageId>,
     /// SIGALRM came while the start-up scan goes on: what it finds is due

@@ -502,7 +502,10 @@ pub(crate) fn cleaned(desk: &mut Desk, id: MessageId, is_done: bool) {
     let dir = desk.layout.dir(Part::Todo, id);
     desk.settle.dir(dir, desk.moment);
     match message.phase {
-        Phase::Ending => desk.settle.end(id, desk.moment),
+        Phase::Ending => {
+            desk.doubtful.remove(&id);
+            desk.settle.end(id, desk.moment);
+        }
         _ => hand_over(desk, id, message),
     }
 }
@@ -516,6 +519,7 @@ fn hand_over(desk: &mut Desk, id: MessageId, message: Message) {
     }
     for (channel, at) in &message.late_marks {
         if settle::mark(desk, *channel, id, *at).is_err() {
+            desk.doubtful.insert(id);
             let text = desk.about(
                 "trouble marking ",
                 channel.part(),

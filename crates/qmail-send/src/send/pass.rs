@@ -465,6 +465,7 @@ fn remove(desk: &mut Desk, id: MessageId) -> bool {
         return false;
     }
     desk.unborn.remove(&id);
+    desk.doubtful.remove(&id);
     desk.settle.end(id, desk.moment);
     true
 }

@@ -7,7 +7,7 @@ use base::Bytes;
 use queue::names::{MessageId, Part};
 use sys::Stat;
 
-use super::channel::BOTH;
+use super::channel::{BOTH, Channel};
 use super::desk::Desk;
 use super::files::Names;
 use super::plan::Plan;
@@ -24,6 +24,8 @@ pub(crate) struct Walk {
     entries: Option<Box<dyn Names>>,
     /// not before this time: a directory could not be opened
     pause_until: i64,
+    /// every directory was read to its end
+    is_whole: bool,
 }
 
 /// What a step of a walk found.
@@ -46,12 +48,18 @@ impl Walk {
             dirs,
             entries: None,
             pause_until: i64::MIN,
+            is_whole: true,
         }
     }
 
     /// When to go on.
     pub(crate) fn due(&self) -> i64 {
         self.pause_until
+    }
+
+    /// Whether all names were there to be seen, so far.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Looks at one more name.
@@ -62,7 +70,8 @@ impl Walk {
         if let Some(entries) = &mut self.entries {
             return match entries.next() {
                 Some(Ok(name)) => MessageId::parse(&name).map_or(Step::Nothing, Step::Found),
-                Some(Err(_)) | None => {
+                end @ (Some(Err(_)) | None) => {
+                    self.is_whole &= end.is_none();
                     self.entries = None;
                     self.dirs.pop();
                     Step::Nothing
@@ -175,6 +184,10 @@ fn try_add(desk: &mut Desk, id: MessageId) -> Result<(), Part> {
         }
     }
     for (channel, when) in &found {
+        if *channel == Channel::Local {
+            // An earlier qmail-send may have had it delivered without coming to know of it.
+            desk.doubtful.insert(id);
+        }
         let when = if desk.all_due { desk.recent } else { *when };
         desk.schedule.channels.of_mut(*channel).insert(id, when);
     }

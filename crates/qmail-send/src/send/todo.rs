@@ -60,6 +60,8 @@ pub(crate) struct Todo {
     /// when it told of something the last time
     told: Option<Instant>,
     walk: Option<Walk>,
+    /// a look has seen everything
+    has_looked: bool,
     /// the next look that nobody asks for
     next: i64,
     /// how long this look has taken, the messages that it found aside
@@ -83,6 +85,7 @@ impl Todo {
             quiet_until: None,
             told: None,
             walk: None,
+            has_looked: false,
             next: desk.recent,
             effort: Duration::ZERO,
             rest_until: desk.moment,
@@ -208,14 +211,17 @@ impl Todo {
         let is_hungry = desk.lanes.of(Channel::Local).is_hungry(desk.recent);
         let mut left = if is_hungry { BATCH } else { SMALL_BATCH };
         for _ in 0..STEPS {
-            let step = match (self.news.pop_front(), &mut self.walk) {
-                (Some(id), _) => Step::Found(id),
-                (None, Some(walk)) => walk.step(desk),
+            let (step, is_news) = match (self.news.pop_front(), &mut self.walk) {
+                (Some(id), _) => (Step::Found(id), true),
+                (None, Some(walk)) => (walk.step(desk), false),
                 (None, None) => break,
             };
             match step {
                 Step::Found(id) if self.later.contains_key(&id) || desk.fresh.knows(id) => {}
                 Step::Found(id) => {
+                    if !is_news && self.may_be_old() {
+                        desk.doubtful.insert(id);
+                    }
                     let before = desk.world.instant();
                     self.take(desk, del, id);
                     taking += desk.world.instant() - before;
@@ -226,7 +232,9 @@ impl Todo {
                 }
                 Step::Nothing => {}
                 Step::Pause => break,
-                Step::End => self.walk = None,
+                Step::End => {
+                    self.has_looked |= self.walk.take().is_some_and(|walk| walk.is_whole());
+                }
             }
         }
         let end = desk.world.instant();
@@ -234,6 +242,12 @@ impl Todo {
         if self.walk.is_none() && self.effort > SHORT {
             self.rest_until = end + (self.effort * REST).min(REST_LIMIT);
         }
+    }
+
+    /// Whether a message that a look finds may have been there when we started, so that an earlier qmail-send may have had it
+    /// delivered. Of what comes later the kernel tells; if it cannot, the first whole look finds the old ones.
+    fn may_be_old(&self) -> bool {
+        self.ear.is_some() || !self.has_looked
     }
 
     /// A message that has not been seen before.
@@ -254,7 +268,9 @@ impl Todo {
                 desk.log.line(&envelope.line);
                 fresh::open(desk, del, id, envelope);
             }
-            Ok(None) => {}
+            Ok(None) => {
+                desk.doubtful.remove(&id);
+            }
             // A message that cannot be taken in now must not be tried again with each new one.
             Err(text) => {
                 desk.log.warning(text);

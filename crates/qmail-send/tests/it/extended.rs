@@ -1,7 +1,9 @@
 //! qmail-send and spawners that speak the extended protocol.
 
 use kit::Home;
+use queue::frames::Past;
 use sys::process::End;
+use sys::signal::Signal;
 
 use crate::office::*;
 
@@ -135,4 +137,64 @@ fn an_extended_spawner_that_talks_nonsense_is_survived() {
     assert_eq!(office.wait(), End::Exit(0));
     let left: usize = home.queue("remote").len() + home.queue("todo").len();
     assert_eq!(left, 3);
+}
+
+/// The orders for one recipient: place in the list, and whether an earlier attempt may have delivered.
+fn attempts(office: &Office, recipient: &str) -> Vec<(u64, Past)> {
+    let mut orders = office.orders();
+    orders.retain(|o| o.recipient == recipient);
+    let attempts = orders.iter().filter_map(|o| o.attempt);
+    attempts.map(|a| (a.at, a.past)).collect()
+}
+
+#[test]
+fn the_local_spawner_hears_which_delivery_it_is_and_whether_it_may_have_been_made() {
+    let home = Home::new("extended-attempts");
+    let rule = |o: &Order| {
+        report(match o.recipient.as_bytes()[0] {
+            b'z' => "Zlater\n",
+            _ => "Kok\n",
+        })
+    };
+    let mut office = Office::open_with(home.path(), extended(100), rule);
+    // What comes from now on is new: the look at the start is over.
+    office.serve(&home, "s@x", &["first@host.test"], "m");
+    let to = [
+        "a@host.test",
+        "a@host.test",
+        "z@host.test",
+        "r@far.test",
+        "z@far.test",
+    ];
+    put(&home, "s@x", &to, "m");
+    office.await_count("deferral: later/", 2);
+    let twice = attempts(&office, "a@host.test");
+    assert_eq!(twice, [(0, Past::Clean), (13, Past::Clean)]);
+    assert_eq!(attempts(&office, "z@host.test"), [(26, Past::Clean)]);
+    office.signal(Signal::SIGALRM);
+    office.await_count("deferral: later/", 4);
+    let again = [(26, Past::Clean), (26, Past::Unknown)];
+    assert_eq!(attempts(&office, "z@host.test"), again);
+    // Of another host nothing is known, and nothing said.
+    let remote = |o: &&Order| o.recipient.ends_with("far.test");
+    assert!(
+        office
+            .orders()
+            .iter()
+            .filter(remote)
+            .all(|o| o.attempt.is_none())
+    );
+    assert_eq!(office.stop(), End::Exit(0));
+    drop(office);
+
+    // One that has been tried before, and one that has come meanwhile.
+    put(&home, "s@x", &["b@host.test"], "m");
+    let office = Office::open_with(home.path(), extended(100), rule);
+    office.await_log("success: ok/");
+    office.signal(Signal::SIGALRM);
+    office.await_count("deferral: later/", 2);
+    assert_eq!(attempts(&office, "z@host.test")[0], (26, Past::Unknown));
+    assert_eq!(attempts(&office, "b@host.test"), [(0, Past::Unknown)]);
+    office.serve(&home, "s@x", &["c@host.test"], "m");
+    assert_eq!(attempts(&office, "c@host.test"), [(0, Past::Clean)]);
 }

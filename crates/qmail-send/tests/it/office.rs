@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kit::{Home, program};
-use queue::frames::{self, Command};
+use queue::frames::{self, Attempt, Command};
 use sys::process::End;
 use sys::signal::Signal;
 use sys::spawn::Spawn;
@@ -25,6 +25,7 @@ pub(crate) struct Order {
     pub(crate) message: String,
     pub(crate) sender: String,
     pub(crate) recipient: String,
+    pub(crate) attempt: Option<Attempt>,
 }
 
 /// What a played spawner does with an order.
@@ -329,6 +330,7 @@ impl Player {
                 message: text(&command.message),
                 sender: text(&command.sender),
                 recipient: text(recipient),
+                attempt: command.attempt,
             };
             shared.orders.lock().unwrap().push(order.clone());
             match rule(&order) {
@@ -400,6 +402,7 @@ impl Player {
             number: slot[0].into(),
             message: field()?,
             sender: field()?,
+            attempt: None,
             recipients: vec![field()?],
         })
     }

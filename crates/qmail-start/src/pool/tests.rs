@@ -23,6 +23,7 @@ fn job() -> Job {
             dash: Bytes::new(),
             ext: Bytes::new(),
         },
+        once: None,
     }
 }
 
@@ -89,7 +90,7 @@ fn answers_are_reports() {
     for n in 1..=3 {
         let (count, message) = handover::receive(&worker, &mut buffer, Patience::Now).unwrap();
         assert!(message.is_some());
-        let (ticket, words) = letter::read_order(&buffer[..count], b"#").unwrap();
+        let (ticket, _, words) = letter::read_order(&buffer[..count], b"#").unwrap();
         assert_eq!((ticket, words[0].as_slice()), (Ticket(n), &b"joe"[..]));
     }
     say(&worker, 2, 0, "did 1+0+0\n");

@@ -1,5 +1,7 @@
 //! Deliveries without a program: the same reports and the same files, as the same user, and never said too early.
 
+mod once;
+
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
@@ -131,12 +133,18 @@ impl Office {
     }
 
     fn start(&self) -> Session {
+        self.start_with("UNUSED", "")
+    }
+
+    /// With a variable of the environment.
+    fn start_with(&self, name: &str, value: &str) -> Session {
         let (input, to) = sys::fd::pipe().unwrap();
         let (from, output) = sys::fd::pipe().unwrap();
         let program = kit::program("qmail-lspawn");
         let pid = Spawn::new(program.as_os_str().as_encoded_bytes())
             .arg("./Maildir/")
             .set("QMAILHOME", self.home.path().as_os_str().as_encoded_bytes())
+            .set(name, value)
             .fd(0, input.as_fd())
             .fd(1, output.as_fd())
             .spawn()
@@ -175,6 +183,7 @@ impl Session {
             number,
             message: message.into(),
             sender: b"s@far.test".to_vec(),
+            attempt: None,
             recipients: vec![recipient.into()],
         };
         self.say(&frames::encode_command(&command).unwrap());
@@ -856,6 +865,7 @@ fn frames_carry_several_recipients_and_large_numbers() {
             number,
             message: message.into(),
             sender: b"s@far.test".to_vec(),
+            attempt: None,
             recipients: recipients.iter().map(|r| r.as_bytes().to_vec()).collect(),
         };
         session.say(&frames::encode_command(&command).unwrap());

@@ -5,6 +5,7 @@ fn command(count: usize) -> Command {
         number: 70_000,
         message: b"3/123".to_vec(),
         sender: b"s@h".to_vec(),
+        attempt: None,
         recipients: (0..count).map(|n| format!("r{n}@d").into()).collect(),
     }
 }
@@ -24,6 +25,12 @@ fn what_is_encoded_can_be_decoded() {
         let bytes = encode_command(&there).unwrap();
         assert_eq!(decode_command(&one(&bytes)), Some(there));
     }
+    for past in [Past::Clean, Past::Unknown] {
+        let mut there = command(1);
+        there.attempt = Some(Attempt { at: u64::MAX, past });
+        let bytes = encode_command(&there).unwrap();
+        assert_eq!(decode_command(&one(&bytes)), Some(there));
+    }
     let there = Report {
         number: u32::MAX,
         texts: vec![b"Kok\n".to_vec(), Bytes::new(), b"Z".to_vec()],
@@ -36,7 +43,16 @@ fn what_is_encoded_can_be_decoded() {
 fn the_bytes_are_those_of_the_decision() {
     assert_eq!(
         encode_command(&command(1)).unwrap(),
-        b"\x13\0\0\0\x70\x11\x01\x003/123\0s@h\0r0@d\0"
+        b"\x14\0\0\0\x70\x11\x01\x003/123\0s@h\0\0r0@d\0"
+    );
+    let mut again = command(1);
+    again.attempt = Some(Attempt {
+        at: 17,
+        past: Past::Unknown,
+    });
+    assert_eq!(
+        encode_command(&again).unwrap(),
+        b"\x17\0\0\0\x70\x11\x01\x003/123\0s@h\x0017?\0r0@d\0"
     );
     let report = Report {
         number: 1,
@@ -46,8 +62,8 @@ fn the_bytes_are_those_of_the_decision() {
         encode_report(&report).unwrap(),
         b"\x09\0\0\0\x01\0\0\0Kx\0D\0"
     );
-    assert_eq!(probe(), b"\xffqmail-rs/2\0\0\0");
-    assert_eq!(answer(500), b"\xffK2 500\0");
+    assert_eq!(probe(), b"\xffqmail-rs/3\0\0\0");
+    assert_eq!(answer(500), b"\xffK3 500\0");
 }
 
 #[test]
@@ -55,7 +71,7 @@ fn limits_hold_on_both_sides() {
     assert_eq!(encode_command(&command(0)), None);
     assert_eq!(encode_command(&command(RECIPIENT_LIMIT + 1)), None);
     let mut long = command(1);
-    long.sender = vec![b'a'; FRAME_LIMIT - 4 - 6 - 1 - 5];
+    long.sender = vec![b'a'; FRAME_LIMIT - 4 - 6 - 1 - 1 - 5];
     assert_eq!(encode_command(&long).unwrap().len(), FRAME_LIMIT + 4);
     long.sender.push(b'a');
     assert_eq!(encode_command(&long), None);
@@ -68,7 +84,12 @@ fn limits_hold_on_both_sides() {
         b"\0\0\0\0",
         b"\0\0\0\x003/123\0",
         b"\0\0\0\x003/123\0s\0",
-        b"\0\0\0\x003/123\0s\0r",
+        b"\0\0\0\x003/123\0s\0\0r",
+        b"\0\0\0\x003/123\0s\0\0",
+        b"\0\0\0\x003/123\0s\0?\0r\0",
+        b"\0\0\0\x003/123\0s\x00x7\0r\0",
+        b"\0\0\0\x003/123\0s\x0007\0r\0",
+        b"\0\0\0\x003/123\0s\x007!\0r\0",
     ] {
         assert_eq!(decode_command(bad), None, "{bad:?}");
     }
@@ -109,22 +130,22 @@ fn frames_come_in_any_pieces() {
 
 #[test]
 fn question_and_answer_are_told_from_others() {
-    assert!(is_probe(255, b"qmail-rs/2", b"", b""));
+    assert!(is_probe(255, b"qmail-rs/3", b"", b""));
     for (number, path, sender, recipient) in [
-        (254, &b"qmail-rs/2"[..], &b""[..], &b""[..]),
-        (255, b"qmail-rs/20", b"", b""),
-        (255, b"qmail-rs/2", b"s", b""),
-        (255, b"qmail-rs/2", b"", b"r"),
+        (254, &b"qmail-rs/3"[..], &b""[..], &b""[..]),
+        (255, b"qmail-rs/30", b"", b""),
+        (255, b"qmail-rs/3", b"s", b""),
+        (255, b"qmail-rs/3", b"", b"r"),
     ] {
         assert!(!is_probe(number, path, sender, recipient));
     }
-    assert_eq!(read_answer(b"K2 500"), Some(500));
+    assert_eq!(read_answer(b"K3 500"), Some(500));
     for bad in [
         &b""[..],
-        b"K2 ",
-        b"K2 5x",
-        b"K3 5",
-        b"K2 4294967296",
+        b"K3 ",
+        b"K3 5x",
+        b"K2 5",
+        b"K3 4294967296",
         b"ZInternal error: delnum too big. (#4.3.5)\n",
     ] {
         assert_eq!(read_answer(bad), None);

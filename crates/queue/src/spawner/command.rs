@@ -56,6 +56,7 @@ impl Parser {
             number: u32::from(self.number),
             message: std::mem::take(&mut self.message),
             sender: std::mem::take(&mut self.sender),
+            attempt: None,
             recipients: vec![std::mem::take(&mut self.recipient)],
         };
         if probe {
@@ -91,6 +92,7 @@ mod tests {
                 number: 0,
                 message: b"3/1".to_vec(),
                 sender: b"s".to_vec(),
+                attempt: None,
                 recipients: vec![b"r@h".to_vec()],
             }
         );

@@ -140,6 +140,7 @@ mod tests {
             number,
             message: b"3/1".to_vec(),
             sender: b"s".to_vec(),
+            attempt: None,
             recipients: recipients.iter().map(|r| r.as_bytes().to_vec()).collect(),
         }
     }
@@ -173,10 +174,10 @@ mod tests {
     #[test]
     fn a_question_of_another_form_is_a_command() {
         for bytes in [
-            &b"\xfeqmail-rs/2\0\0\0"[..],
-            b"\xffqmail-rs/2\0s\0\0",
-            b"\xffqmail-rs/2\0\0r\0",
-            b"\xffqmail-rs/3\0\0\0",
+            &b"\xfeqmail-rs/3\0\0\0"[..],
+            b"\xffqmail-rs/3\0s\0\0",
+            b"\xffqmail-rs/3\0\0r\0",
+            b"\xffqmail-rs/2\0\0\0",
         ] {
             let found = orders(&mut Speech::default(), bytes);
             assert!(matches!(found[..], [Order::Deliver(_)]), "{found:?}");

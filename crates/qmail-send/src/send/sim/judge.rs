@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base::Bytes;
+use queue::frames::{Attempt, Past};
 
 use crate::send::channel::Channel;
 use crate::send::comm::verp;
@@ -39,6 +40,8 @@ struct Fate {
     /// bounces that name it, and when they were in the queue
     bounced: Vec<Duration>,
     is_running: bool,
+    /// its place in the list of its channel, as the spawner was told
+    at: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -243,6 +246,38 @@ impl Judge {
             all.push(self.starts_one(token, sender, address, when)?);
         }
         Ok(all)
+    }
+
+    /// What the local spawner is told of an attempt that starts: it must be able to know the delivery again, and to know
+    /// when that is needed.
+    pub(super) fn attempts(
+        &mut self,
+        channel: Channel,
+        all: &[Who],
+        attempt: Attempt,
+    ) -> Verdict<()> {
+        let &[who] = all else {
+            return Err(format!("{attempt:?} for {} recipients", all.len()));
+        };
+        if channel == Channel::Remote {
+            return Err(format!("{attempt:?} for another host"));
+        }
+        let fates = &mut self.messages[who.message].fates;
+        let others = fates
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| *n != who.recipient);
+        if others.map(|(_, f)| f.at).any(|at| at == Some(attempt.at)) {
+            return Err(format!("{who:?} is taken for another one: {attempt:?}"));
+        }
+        let fate = &mut fates[who.recipient];
+        if *fate.at.get_or_insert(attempt.at) != attempt.at {
+            return Err(format!("{who:?} is not known again: {attempt:?}, {fate:?}"));
+        }
+        if fate.tries.len() > 1 && attempt.past == Past::Clean {
+            return Err(format!("{who:?} goes as if for the first time: {fate:?}"));
+        }
+        Ok(())
     }
 
     fn start_there(&mut self, name: &[u8], when: Duration) -> Verdict<()> {

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use base::Bytes;
+use queue::frames::Past;
 use queue::names::{Layout, Part};
 use queue::record::record;
 use sys::signal::Signal;
@@ -371,6 +372,13 @@ impl Scene {
         let Some(all) = self.must(verdict) else {
             return;
         };
+        if let Some(mut attempt) = order.attempt {
+            if self.story.mutant == Mutant::DoubtLost {
+                attempt.past = Past::Clean;
+            }
+            let verdict = self.judge.attempts(channel, &all, attempt);
+            self.must(verdict);
+        }
         let is_calm = self.is_calm();
         let letters: Vec<u8> = (order.recipients.iter())
             .map(|r| self.story.letter(r, is_calm, &mut self.chance))

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use base::Bytes;
-use queue::frames::{self, Frames};
+use queue::frames::{self, Attempt, Frames};
 
 use super::chance::Chance;
 use super::judge::Who;
@@ -17,6 +17,7 @@ pub(super) struct Order {
     pub(super) number: usize,
     pub(super) message: Bytes,
     pub(super) sender: Bytes,
+    pub(super) attempt: Option<Attempt>,
     pub(super) recipients: Vec<Bytes>,
 }
 
@@ -126,6 +127,7 @@ impl Spawner {
                 number: usize::try_from(command.number).unwrap(),
                 message: command.message,
                 sender: command.sender,
+                attempt: command.attempt,
                 recipients: command.recipients,
             });
         }
@@ -152,6 +154,7 @@ impl Spawner {
             number: number.into(),
             message,
             sender,
+            attempt: None,
             recipients: vec![recipient],
         })
     }

@@ -196,6 +196,7 @@ fn stat(scene: &Scene, file: usize) -> Stat {
         size: scene.disk.bytes(file).len() as u64,
         mtime,
         atime,
+        mtime_nsec: 0,
         links: 1,
     }
 }

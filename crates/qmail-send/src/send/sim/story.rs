@@ -63,6 +63,8 @@ pub(super) enum Mutant {
     FirstLost,
     /// a bounce is sent and its file stays
     BounceStays,
+    /// the local spawner does not hear that a delivery may have been made
+    DoubtLost,
 }
 
 #[derive(Clone, Debug)]

@@ -182,6 +182,7 @@ fn what_is_forgotten_is_found() {
         (Mutant::OneTooMany, "run on channel"),
         (Mutant::FirstLost, "lost"),
         (Mutant::BounceStays, "stuck"),
+        (Mutant::DoubtLost, "as if for the first time"),
     ];
     for (mutant, word) in table {
         let found = (1..RUNS_OF_A_MUTANT).find(|&seed| {
