@@ -16,6 +16,16 @@ pub struct Timed<F> {
     fd: F,
     timeout: Duration,
     deadline: Option<Instant>,
+    eagerness: Eagerness,
+}
+
+/// Whether a write is tried before it waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Eagerness {
+    /// no: it could not be stopped
+    Waits,
+    /// yes, by the call that only sockets have
+    Tries,
 }
 
 impl<F: AsRawFd> Timed<F> {
@@ -25,6 +35,16 @@ impl<F: AsRawFd> Timed<F> {
             fd,
             timeout,
             deadline: None,
+            eagerness: Eagerness::Waits,
+        }
+    }
+
+    /// Writes without having asked whether there is room, as long as that turns out to be a socket, which mostly has some.
+    #[must_use]
+    pub fn eager(self) -> Timed<F> {
+        Timed {
+            eagerness: Eagerness::Tries,
+            ..self
         }
     }
 
@@ -78,6 +98,14 @@ impl<F: AsRawFd> Write for Timed<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         const PIECE: usize = 4096;
         let piece = bytes.get(..PIECE).unwrap_or(bytes);
+        if self.eagerness == Eagerness::Tries {
+            match sys::local::send_now(&self.fd, piece) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if sys::local::is_no_socket(&e) => self.eagerness = Eagerness::Waits,
+                done => return done,
+            }
+        }
         loop {
             if !sys::poll::writable(&self.fd, self.left())? {
                 return Err(ErrorKind::TimedOut.into());
@@ -183,6 +211,43 @@ mod tests {
         );
         assert_eq!(buffer, b"xy");
         assert_eq!(line(&mut input, b'\n', 5, &mut buffer).unwrap(), Line::End);
+    }
+
+    #[test]
+    fn an_eager_writer_waits_for_room_and_gives_up_in_time() {
+        let wait = Duration::from_millis(20);
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut eager = Timed::new(ours, wait).eager();
+        let block = [b'x'; 10_000];
+        let sent = std::iter::repeat_with(|| eager.write(&block)).take(10_000);
+        let (mut total, mut end) = (0, None);
+        for result in sent {
+            match result {
+                Ok(count) => total += count,
+                Err(e) => {
+                    end = Some(e.kind());
+                    break;
+                }
+            }
+        }
+        assert_eq!((total > 4096, end), (true, Some(ErrorKind::TimedOut)));
+        let mut taken = vec![0; total];
+        (&theirs).read_exact(&mut taken).unwrap();
+        assert!(taken.iter().all(|&b| b == b'x'));
+        assert_eq!(eager.write(b"more").unwrap(), 4);
+    }
+
+    #[test]
+    fn an_eager_writer_takes_what_is_no_socket() {
+        let (reader, writer) = sys::fd::pipe().unwrap();
+        let mut eager = Timed::new(writer, Duration::from_mins(1)).eager();
+        for _ in 0..2 {
+            eager.write_all(b"abc").unwrap();
+        }
+        drop(eager);
+        let mut text = Bytes::new();
+        std::fs::File::from(reader).read_to_end(&mut text).unwrap();
+        assert_eq!(text, b"abcabc");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use base::io::Timed;
 use base::{Bytes, Call, Die};
 use net::forkserver::{self, Role};
 use net::starttls;
-use sys::sandbox::{Access, Network, Promises, Walls};
+use sys::sandbox::{Access, Network, Promises, Ready, Walls};
 use sys::signal::Signal;
 
 use crate::channel::Link;
@@ -42,7 +42,7 @@ impl Stdio {
     fn open() -> io::Result<Stdio> {
         Ok(Stdio {
             input: Timed::new(sys::fd::inherited(0)?, Duration::ZERO),
-            output: Timed::new(sys::fd::inherited(1)?, Duration::ZERO),
+            output: Timed::new(sys::fd::inherited(1)?, Duration::ZERO).eager(),
             begun: Instant::now(),
         })
     }
@@ -82,7 +82,8 @@ impl Link for Stdio {
 /// # Errors
 /// Exit code 1, silently, unless the client said QUIT.
 pub fn qmail_smtpd(call: &Call) -> Result<(), Die> {
-    if forkserver::role(call, || prepare(&call.args)) == Role::Leave {
+    let mut ready = None;
+    if forkserver::role(call, || ready = Some(prepare(&call.args))) == Role::Leave {
         return Ok(());
     }
     let _ = sys::signal::ignore(Signal::SIGPIPE);
@@ -94,7 +95,7 @@ pub fn qmail_smtpd(call: &Call) -> Result<(), Die> {
     let mut judge = Here::new(settings.check_recipients);
     let mut gate = open_gate(&settings);
 
-    confine(settings.check_recipients, &mut judge);
+    confine(settings.check_recipients, &mut judge, ready);
 
     let gate = gate.as_mut();
     match session(link, &settings, &mut judge, gate, Queue, &mut write_log) {
@@ -104,14 +105,16 @@ pub fn qmail_smtpd(call: &Call) -> Result<(), Die> {
 }
 
 /// What a fork server has ready for its copies: the account service, which reads its settings and loads its modules at
-/// the first question, and looks itself whether they have changed; and the control files, of which each copy asks that.
-fn prepare(args: &[Bytes]) {
-    let _ = sys::users::any(b"root");
+/// the first question, and looks itself whether they have changed; the control files, of which each copy asks that; and the
+/// promises of those that check recipients.
+fn prepare(args: &[Bytes]) -> Ready {
+    sys::users::prepare();
     control::ahead(|| {
         if let Ok(settings) = world(args) {
             Here::new(settings.check_recipients).prepare();
         }
     });
+    promises(true).0.ready()
 }
 
 /// The process that runs checkers, if there is AUTH. It must be there before promises are made.
@@ -151,17 +154,19 @@ fn open_gate(settings: &Settings) -> Box<dyn Gate> {
 }
 
 /// Promises, if the queue service takes the messages. Otherwise qmail-queue must be run, with the rights of its owner,
-/// or what QMAILQUEUE names, which may need anything.
-fn confine(check: bool, judge: &mut Here) {
-    if queue::submit::is_served() {
-        if !check {
-            judge.prepare();
-        }
-        let (promises, walls) = promises(check);
-        promises.enforce_with(walls);
-    } else {
-        sys::sandbox::no_core();
+/// or what QMAILQUEUE names, which may need anything. `ready` are the promises with `check`, if they have been made ready.
+fn confine(check: bool, judge: &mut Here, ready: Option<Ready>) {
+    if !queue::submit::is_served() {
+        return sys::sandbox::no_core();
     }
+    if !check {
+        judge.prepare();
+    }
+    let (promises, walls) = promises(check);
+    match ready.filter(|_| check) {
+        Some(ready) => ready.enforce_with(walls),
+        None => promises.enforce_with(walls),
+    };
 }
 
 /// What qmail-smtpd promises before it hears the first command, and which walls hold it: to talk to the queue service.

@@ -116,6 +116,20 @@ pub fn send(fd: &impl AsRawFd, bytes: &[u8]) -> io::Result<usize> {
     nix::sys::socket::send(fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL).map_err(crate::error)
 }
 
+/// As `send`, but never waits: `WouldBlock`, when there is no room.
+///
+/// # Errors
+/// `is_no_socket` tells of other descriptors.
+pub fn send_now(fd: &impl AsRawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    nix::sys::socket::send(fd.as_raw_fd(), bytes, flags).map_err(crate::error)
+}
+
+/// Whether a call failed because its descriptor is no socket.
+pub fn is_no_socket(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENOTSOCK)
+}
+
 /// Ends one direction: the other side reads the end of file, and may go on talking.
 pub fn hush(fd: &impl AsRawFd) {
     // Trouble means that the other side was faster.

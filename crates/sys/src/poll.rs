@@ -6,43 +6,36 @@ use std::time::{Duration, Instant};
 
 /// One descriptor to wait for.
 #[derive(Clone, Copy, Debug)]
-pub struct Wait {
-    fd: RawFd,
-    events: libc::c_short,
-    seen: libc::c_short,
-}
+#[repr(transparent)]
+pub struct Wait(libc::pollfd);
 
 impl Wait {
+    fn new(fd: RawFd, events: libc::c_short) -> Wait {
+        Wait(libc::pollfd {
+            fd,
+            events,
+            revents: 0,
+        })
+    }
+
     /// Waits until a read would not block: data, end of file or an error.
     pub fn readable(fd: &impl AsRawFd) -> Wait {
-        Wait {
-            fd: fd.as_raw_fd(),
-            events: libc::POLLIN,
-            seen: 0,
-        }
+        Wait::new(fd.as_raw_fd(), libc::POLLIN)
     }
 
     /// Waits until a write would not block.
     pub fn writable(fd: &impl AsRawFd) -> Wait {
-        Wait {
-            fd: fd.as_raw_fd(),
-            events: libc::POLLOUT,
-            seen: 0,
-        }
+        Wait::new(fd.as_raw_fd(), libc::POLLOUT)
     }
 
     /// Waits until the other side is gone, and for nothing else.
     pub fn hung_up(fd: &impl AsRawFd) -> Wait {
-        Wait {
-            fd: fd.as_raw_fd(),
-            events: 0,
-            seen: 0,
-        }
+        Wait::new(fd.as_raw_fd(), 0)
     }
 
     /// Whether the last `wait` found it ready (an error or a hang-up counts: the next call will tell).
     pub fn is_ready(&self) -> bool {
-        self.seen != 0
+        self.0.revents != 0
     }
 }
 
@@ -51,38 +44,27 @@ impl Wait {
 /// # Errors
 /// `Interrupted` when a signal came; the caller looks at its signals.
 pub fn wait(list: &mut [Wait], timeout: Option<Duration>) -> io::Result<usize> {
-    // A descriptor borrowed in `Wait` may have been closed since: poll reports POLLNVAL, which counts as ready.
-    let mut raw: Vec<libc::pollfd> = list
-        .iter()
-        .map(|w| libc::pollfd {
-            fd: w.fd,
-            events: w.events,
-            revents: 0,
-        })
-        .collect();
     let limit = timeout.map(|t| libc::timespec {
         tv_sec: libc::time_t::try_from(t.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: t.subsec_nanos().into(),
     });
     let limit_pointer = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: `raw` is an array of `raw.len()` pollfd, `limit_pointer` is null or points at `limit`; both outlive the
-    // call.
+    // A descriptor borrowed in `Wait` may have been closed since: poll reports POLLNVAL, which counts as ready.
+    // SAFETY: a `Wait` is a pollfd and nothing else, so `list` is an array of `list.len()` of them; `limit_pointer` is null
+    // or points at `limit`; both outlive the call.
     let count = unsafe {
         libc::ppoll(
-            raw.as_mut_ptr(),
-            raw.len() as libc::nfds_t,
+            list.as_mut_ptr().cast(),
+            list.len() as libc::nfds_t,
             limit_pointer,
             std::ptr::null(),
         )
     };
     if count < 0 {
         for w in list.iter_mut() {
-            w.seen = 0;
+            w.0.revents = 0;
         }
         return Err(io::Error::last_os_error());
-    }
-    for (w, r) in list.iter_mut().zip(&raw) {
-        w.seen = r.revents;
     }
     Ok(usize::try_from(count).unwrap_or(0))
 }

@@ -170,11 +170,36 @@ impl Promises {
     /// As `enforce`, with some of the walls only: for a program whose every start counts, and for tests of kernels that
     /// have less.
     pub fn enforce_with(&self, walls: Walls) -> Level {
-        raise(self, walls)
+        raise(self, walls, None)
+    }
+
+    /// Tells the kernel of the paths now, relative to the working directory of now, and nothing is held yet: for a program
+    /// that makes copies of itself, each of which will enforce the same.
+    pub fn ready(self) -> Ready {
+        Ready {
+            #[cfg(target_os = "linux")]
+            rules: landlock::rules(&self),
+            promises: self,
+        }
     }
 
     fn reaches(&self, access: Access) -> bool {
         self.paths.iter().any(|(_, a)| *a == access)
+    }
+}
+
+/// Promises that the kernel knows, and does not hold anybody to yet. A copy of this process has them too.
+#[derive(Debug)]
+pub struct Ready {
+    promises: Promises,
+    #[cfg(target_os = "linux")]
+    rules: Option<landlock::Rules>,
+}
+
+impl Ready {
+    /// As `Promises::enforce_with`.
+    pub fn enforce_with(self, walls: Walls) -> Level {
+        raise(&self.promises, walls, Some(&self))
     }
 }
 
@@ -218,7 +243,7 @@ fn control(option: libc::c_int, value: libc::c_ulong) -> bool {
 }
 
 #[cfg(target_os = "linux")]
-fn raise(promises: &Promises, walls: Walls) -> Level {
+fn raise(promises: &Promises, walls: Walls, ready: Option<&Ready>) -> Level {
     limits(promises);
     let mut level = Level {
         landlock: 0,
@@ -229,7 +254,11 @@ fn raise(promises: &Promises, walls: Walls) -> Level {
         return level;
     }
     if walls != Walls::Seccomp {
-        level.landlock = landlock::restrict(promises).unwrap_or(0);
+        let restricted = match ready {
+            Some(ready) => ready.rules.as_ref().and_then(landlock::Rules::restrict),
+            None => landlock::rules(promises).and_then(|rules| rules.restrict()),
+        };
+        level.landlock = restricted.unwrap_or(0);
     }
     if walls != Walls::Landlock {
         level.seccomp = seccomp::restrict(promises);
@@ -238,7 +267,7 @@ fn raise(promises: &Promises, walls: Walls) -> Level {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn raise(_: &Promises, _: Walls) -> Level {
+fn raise(_: &Promises, _: Walls, _: Option<&Ready>) -> Level {
     level()
 }
 

@@ -3,6 +3,9 @@
 //! Two ways to look: `local` reads /etc/passwd and /etc/group itself, runs no code of others and is the only one for
 //! privileged programs; `any` asks the system's name service, which may load modules and talk to a network.
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod quick;
+
 use std::fs;
 use std::io;
 
@@ -112,11 +115,28 @@ pub fn local_groups_of(name: &[u8]) -> io::Result<Vec<u32>> {
         .collect())
 }
 
-/// Looks `name` up through the system's name service.
+/// Looks `name` up as the system's name service does: in /etc/passwd where that comes first, and else through the
+/// service.
 ///
 /// # Errors
 /// The service answered with trouble: temporary. An unknown name, or one with bytes that are not text, is `Ok(None)`.
 pub fn any(name: &[u8]) -> io::Result<Option<Account>> {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    if let Some(found) = quick::find(name) {
+        return Ok(Some(found));
+    }
+    service(name)
+}
+
+/// Has ready what `any` needs: for a program that makes copies of itself.
+pub fn prepare() {
+    let _ = any(b"root");
+    // Settings are read and modules loaded at the first question.
+    let _ = service(b"root");
+}
+
+/// Looks `name` up through the system's name service.
+fn service(name: &[u8]) -> io::Result<Option<Account>> {
     let Ok(text) = std::str::from_utf8(name) else {
         return Ok(None);
     };

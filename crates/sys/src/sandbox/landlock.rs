@@ -69,8 +69,15 @@ pub(super) fn version() -> u32 {
         .unwrap_or(0)
 }
 
-/// Holds this process to its paths and ports. Returns the version of the interface; `None`: there is no such wall.
-pub(super) fn restrict(promises: &Promises) -> Option<u32> {
+/// The paths and ports of a process to be, as the kernel keeps them.
+#[derive(Debug)]
+pub(super) struct Rules {
+    fd: OwnedFd,
+    version: u32,
+}
+
+/// Tells the kernel of the paths and ports. `None`: there is no such wall.
+pub(super) fn rules(promises: &Promises) -> Option<Rules> {
     let version = Some(version()).filter(|v| *v > 0)?;
     let since = |at: u32, rights: u64| if version >= at { rights } else { 0 };
     let free = promises.network == Network::Any;
@@ -102,9 +109,17 @@ pub(super) fn restrict(promises: &Promises) -> Option<u32> {
         }
     }
 
-    // SAFETY: takes numbers only.
-    let done = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0u32) };
-    (done == 0).then_some(version)
+    Some(Rules { fd: rules, version })
+}
+
+impl Rules {
+    /// Holds this process to them. Returns the version of the interface; `None`: it cannot be done.
+    pub(super) fn restrict(&self) -> Option<u32> {
+        // SAFETY: takes numbers only.
+        let done =
+            unsafe { libc::syscall(libc::SYS_landlock_restrict_self, self.fd.as_raw_fd(), 0u32) };
+        (done == 0).then_some(self.version)
+    }
 }
 
 fn own(number: libc::c_long) -> Option<OwnedFd> {
