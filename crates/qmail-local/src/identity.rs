@@ -17,6 +17,7 @@ const SOURCES: &[&[u8]] = &[
     include_bytes!("../../mailbox/src/lib.rs"),
     include_bytes!("../../mailbox/src/limit.rs"),
     include_bytes!("../../mailbox/src/maildir.rs"),
+    include_bytes!("../../mailbox/src/maildir/batch.rs"),
     include_bytes!("../../mailbox/src/maildir/look.rs"),
     include_bytes!("../../mailbox/src/mbox.rs"),
     include_bytes!("../../mailbox/src/mbox/quote.rs"),

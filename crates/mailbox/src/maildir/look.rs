@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use sys::Dir;
 
-use super::{Room, Used};
+use super::batch::{Room, Used};
 use crate::Trouble;
 use crate::limit::Limit;
 

@@ -2,6 +2,9 @@ use super::*;
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::ErrorKind;
+
+use sys::Dir;
 
 fn maildir(scratch: &kit::Scratch) -> Bytes {
     for part in ["M/tmp", "M/new", "M/cur"] {
