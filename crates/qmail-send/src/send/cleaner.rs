@@ -198,7 +198,8 @@ fn heed(desk: &mut Desk, answer: u8) {
         desk.log
             .warning(format!("qmail-clean unable to clean up {name}"));
     }
-    if request == Request::Todo {
-        fresh::cleaned(desk, id, is_done);
+    match request {
+        Request::Todo => fresh::cleaned(desk, id, is_done),
+        Request::Message => desk.settle.left(id),
     }
 }

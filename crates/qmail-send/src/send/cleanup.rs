@@ -68,7 +68,7 @@ impl Cleanup {
 /// Removes one message if it is litter. In doubt it stays.
 ///
 /// What is from before the start counts from the start: when the clock was set before, a message that is being written right now
-/// may look old.
+/// may look old. One that has just ended is being removed: to ask for that twice would be to ask for the next one of its number.
 fn look(desk: &mut Desk, id: MessageId) {
     let path = desk.layout.path(Part::Mess, id);
     let is_old = desk.queue.stat(&path).is_ok_and(|s| {
@@ -78,6 +78,7 @@ fn look(desk: &mut Desk, id: MessageId) {
     });
     if is_old
         && !desk.fresh.knows(id)
+        && !desk.settle.is_leaving(id)
         && matches!(desk.exists(Part::Info, id), Ok(false))
         && matches!(desk.exists(Part::Todo, id), Ok(false))
     {

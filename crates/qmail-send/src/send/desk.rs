@@ -9,7 +9,7 @@ use queue::names::{Layout, MessageId, Part};
 use queue::record::Records;
 use recipient::Rewrite;
 
-use super::channel::Pair;
+use super::channel::{Channel, Pair};
 use super::cleaner::Cleaner;
 use super::clock::Clock;
 use super::files::{Files, Open, Purpose};
@@ -35,6 +35,9 @@ pub(crate) struct Schedule {
     /// messages scheduled from todo while the start-up scan goes on or something has failed: what a scan finds of
     /// them must not be scheduled a second time
     pub(crate) fresh: HashSet<MessageId>,
+    /// what still stands in `channels`, or waits at a destination, of messages that need it no more: it must not be taken for
+    /// what a later message of the same number needs
+    pub(crate) void: HashSet<(Channel, MessageId)>,
     /// whether `fresh` is kept
     pub(crate) is_scanning: bool,
 }

@@ -163,7 +163,7 @@ impl Fresh {
         Some(message)
     }
 
-    fn park(&mut self, id: MessageId, channel: Channel, now: i64) {
+    pub(super) fn park(&mut self, id: MessageId, channel: Channel, now: i64) {
         self.parked.insert(id, channel);
         self.lazy.push_back((now, id));
     }
@@ -289,11 +289,21 @@ fn keep(desk: &mut Desk, id: MessageId, envelope: Envelope) -> Vec<(Channel, Vec
     };
     desk.fresh.open.insert(id, message);
     desk.fresh.set_due(id, desk.moment + SLOW);
+    // That was another message of this number.
+    desk.unborn.remove(&id);
     lists
 }
 
-/// A parked message has its turn. `false`: it is not parked; its files are the classic ones.
-pub(crate) fn reopen(desk: &mut Desk, del: &mut Deliveries, id: MessageId) -> bool {
+/// A message has its turn on a channel. `false`: it is not parked there; its files are the classic ones.
+pub(crate) fn reopen(
+    desk: &mut Desk,
+    del: &mut Deliveries,
+    channel: Channel,
+    id: MessageId,
+) -> bool {
+    if desk.schedule.void.remove(&(channel, id)) {
+        return true;
+    }
     if let Some(message) = desk.fresh.open.get_mut(&id) {
         // It is being converted, and will be put back when that is done.
         message.parked = None;
@@ -308,9 +318,8 @@ pub(crate) fn reopen(desk: &mut Desk, del: &mut Deliveries, id: MessageId) -> bo
         Err(text) => {
             desk.log.warning(text);
             let later = desk.recent.saturating_add(SYSTEM_FAILURE);
-            let queue = desk.schedule.channels.of_mut(Channel::Local);
-            queue.insert(id, later);
-            desk.fresh.parked.insert(id, Channel::Local);
+            desk.schedule.channels.of_mut(channel).insert(id, later);
+            desk.fresh.parked.insert(id, channel);
         }
     }
     true
@@ -550,6 +559,9 @@ fn hand_over(desk: &mut Desk, id: MessageId, message: Message) {
             is_left = true;
             jobs::channel_done(desk, id, channel);
         }
+        if message.parked == Some(channel) && !message.has_left(channel) {
+            desk.schedule.void.insert((channel, id));
+        }
     }
     if !is_left {
         // Only its bounce could not be sent.
@@ -616,7 +628,7 @@ fn convert_lazily(desk: &mut Desk, now: Instant) {
                 }
                 convert(desk, id);
             }
-            Ok(None) => {}
+            Ok(None) => drop(desk.schedule.void.insert((channel, id))),
             Err(text) => {
                 desk.log.warning(text);
                 desk.fresh.park(id, channel, desk.recent);

@@ -1,5 +1,7 @@
 //! Jobs: messages whose recipients of one channel are being served right now.
 
+use std::collections::HashSet;
+
 use base::Bytes;
 use queue::names::MessageId;
 
@@ -122,12 +124,19 @@ pub(crate) struct Jobs {
     places: Vec<Option<Job>>,
     /// numbers of places that are free
     free: Vec<usize>,
+    /// what they serve
+    open: HashSet<(Channel, MessageId)>,
 }
 
 impl Jobs {
     /// Whether a place is free, and one for the other channel.
     pub(crate) fn is_available(&self) -> bool {
         self.places.len() - self.free.len() + 1 < LIMIT
+    }
+
+    /// Whether a message is being served on a channel.
+    pub(crate) fn is_open(&self, channel: Channel, id: MessageId) -> bool {
+        self.open.contains(&(channel, id))
     }
 
     /// Opens a job with one holder. The caller has asked `is_available`.
@@ -139,6 +148,7 @@ impl Jobs {
         birth: i64,
         now: i64,
     ) -> JobNumber {
+        self.open.insert((channel, id));
         let job = Some(Job {
             holders: 1,
             id,
@@ -188,7 +198,9 @@ impl Jobs {
             return None;
         }
         self.free.push(number.0);
-        place.take()
+        let job = place.take()?;
+        self.open.remove(&(job.channel, job.id));
+        Some(job)
     }
 
     #[cfg(test)]

@@ -175,7 +175,7 @@ impl Passes {
         let Some(id) = id else {
             return !open.is_empty();
         };
-        if !fresh::reopen(desk, del, id) {
+        if !fresh::reopen(desk, del, channel, id) {
             open.extend(begin(desk, channel, id));
         }
         true
@@ -184,7 +184,20 @@ impl Passes {
 
 /// Opens a message's recipients.
 fn begin(desk: &mut Desk, channel: Channel, id: MessageId) -> Option<Pass> {
-    let opened = desk.open(channel.part(), id).and_then(|file| {
+    // Whatever the schedule says, nobody is tried while he is being tried. What is left then will be put back.
+    if desk.jobs.is_open(channel, id) {
+        return None;
+    }
+    let file = desk.open(channel.part(), id);
+    if file
+        .as_ref()
+        .is_err_and(|e| e.kind() == ErrorKind::NotFound)
+    {
+        // It has none on this channel, and never will; if it has none at all, this is its end.
+        desk.schedule.done.insert(id, desk.recent);
+        return None;
+    }
+    let opened = file.and_then(|file| {
         // It is never made without a recipient: an empty one has lost them.
         if file.stat()?.size == 0 {
             return Err(ErrorKind::InvalidData.into());
@@ -379,8 +392,8 @@ fn end(desk: &mut Desk, id: MessageId) {
 
 /// `false`: try again later; the log says why.
 fn try_end(desk: &mut Desk, id: MessageId) -> bool {
-    // Both channels may have said that they are done before it came to this.
-    if desk.bouncing.contains(&id) {
+    // Both channels may have said that they are done before it came to this. One in memory has its end there.
+    if desk.bouncing.contains(&id) || desk.fresh.knows(id) {
         return true;
     }
     // A message that still has recipients or an envelope is not at its end, and one without info never was here.
@@ -478,8 +491,9 @@ pub(crate) fn finish(desk: &mut Desk) {
         all.extend(std::iter::from_fn(|| queue.take()));
         let mut seen = HashSet::new();
         for (id, when) in all {
-            // One that stands in todo has no such file.
-            if desk.fresh.knows(id) || !seen.insert(id) {
+            // One that stands in todo has no such file, nor one that is void.
+            let is_void = desk.schedule.void.contains(&(channel, id));
+            if is_void || desk.fresh.knows(id) || !seen.insert(id) {
                 continue;
             }
             let path = desk.layout.path(channel.part(), id);

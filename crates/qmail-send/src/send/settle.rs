@@ -5,7 +5,7 @@
 //! itself is the last to go, and only after the removal of everything that names it is durable: no power cut can
 //! leave an envelope whose number another message has taken over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ pub(crate) struct Unsettled {
 /// What has become durable, or not.
 #[derive(Debug)]
 pub(crate) struct Settled {
-    /// messages that may go
+    /// messages that have ended, and may go if all is durable
     ended: Vec<MessageId>,
     /// recipient files whose marks may be lost
     lost: Vec<(Channel, MessageId)>,
@@ -51,6 +51,8 @@ pub(crate) struct Settled {
 pub(crate) struct Settle {
     list: Unsettled,
     since: Option<Instant>,
+    /// messages that have ended, until qmail-clean has answered: nobody else may ask for them
+    leaving: HashSet<MessageId>,
 }
 
 impl Settle {
@@ -77,7 +79,18 @@ impl Settle {
     /// Nothing names the message any more.
     pub(crate) fn end(&mut self, id: MessageId, moment: Instant) {
         self.list.ended.push(id);
+        self.leaving.insert(id);
         self.since.get_or_insert(moment);
+    }
+
+    /// Whether the removal of a message has begun.
+    pub(crate) fn is_leaving(&self, id: MessageId) -> bool {
+        self.leaving.contains(&id)
+    }
+
+    /// A message is gone, or stays for the sweep.
+    pub(crate) fn left(&mut self, id: MessageId) {
+        self.leaving.remove(&id);
     }
 
     /// When to settle.
@@ -163,14 +176,8 @@ pub(crate) fn settle(queue: &dyn Files, list: Unsettled) -> Settled {
         .into_iter()
         .filter(|dir| queue.sync(dir).is_err())
         .collect();
-    // If in doubt the message stays: nothing names it, so the sweep will find it.
-    let ended = if lost_dirs.is_empty() {
-        list.ended
-    } else {
-        Vec::new()
-    };
     Settled {
-        ended,
+        ended: list.ended,
         lost,
         lost_dirs,
     }
@@ -182,12 +189,18 @@ pub(crate) fn settled(desk: &mut Desk, settled: Settled) {
         let text = desk.about("trouble fsyncing ", channel.part(), id, "");
         desk.log.warning(text);
     }
+    // If in doubt a message stays: nothing names it, so the sweep will find it.
+    let may_go = settled.lost_dirs.is_empty();
     for dir in settled.lost_dirs {
         desk.log
             .warning([b"trouble fsyncing ", dir.as_slice()].concat());
     }
     for id in settled.ended {
-        cleaner::remove(desk, Request::Message, id);
+        if may_go {
+            cleaner::remove(desk, Request::Message, id);
+        } else {
+            desk.settle.left(id);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod cleaner;
 mod disk;
 mod judge;
 mod life;
+mod numbers;
 mod post;
 mod scene;
 mod spawner;

@@ -43,6 +43,11 @@ impl Cleaner {
         (!self.asked.is_empty()).then_some(self.next)
     }
 
+    /// How many requests wait, but for the question whether it is there.
+    pub(super) fn requests(&self) -> usize {
+        self.asked.iter().filter(|parts| !parts.is_empty()).count()
+    }
+
     pub(super) fn hear(&mut self) {
         let mut piece = [0; 4096];
         let Some(fd) = &self.requests else { return };

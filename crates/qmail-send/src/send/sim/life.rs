@@ -16,7 +16,7 @@ use crate::send::channel::Pair;
 use crate::send::cleaner::Cleaner;
 use crate::send::log::Log;
 use crate::send::settings::{Destinations, Settings};
-use crate::send::workers::{Done, Workers};
+use crate::send::workers::{Done, Orders, Results, Workers};
 use crate::send::{Means, Send};
 
 use super::judge::Mail;
@@ -51,8 +51,8 @@ pub(super) fn play(story: Story, chance: Chance) -> Run {
     Run { failure, scene }
 }
 
-/// One life.
-fn live(stage: &Arc<Stage>) {
+/// What qmail-send is made of in a new life, with everybody else at the other ends; and what its threads have.
+fn rise(stage: &Arc<Stage>) -> (Means, Log, Results) {
     let (workers, orders) = Workers::connect().unwrap();
     let results = orders.results.clone();
     let (log_from, log_to) = pipe();
@@ -95,6 +95,23 @@ fn live(stage: &Arc<Stage>) {
         wanted: Pair::new(count(0), count(1)),
         able: Pair::new(able(0), able(1)),
     };
+    (means, Log::new(Some(log_to)), results)
+}
+
+/// A qmail-send that does nothing by itself, and whose threads are played by the caller.
+pub(super) fn alone(story: Story, chance: Chance) -> (Arc<Stage>, Orders, Send) {
+    let stage = Stage::new(Scene::new(story, chance));
+    let (means, log, _) = rise(&stage);
+    drop(stage.enter(LOOP));
+    let OrdersOf(orders) = stage.scene().orders.take().unwrap();
+    let send = Send::assemble(means, log);
+    (stage, orders, send)
+}
+
+/// One life.
+fn live(stage: &Arc<Stage>) {
+    let (means, log, results) = rise(stage);
+    let layout = means.layout;
     std::thread::scope(|scope| {
         let disk = results.clone();
         scope.spawn(move || {
@@ -128,7 +145,7 @@ fn live(stage: &Arc<Stage>) {
         }
         mortal(stage, || {
             drop(stage.enter(LOOP));
-            let mut send = Send::assemble(means, Log::new(Some(log_to)));
+            let mut send = Send::assemble(means, log);
             send.serve();
             send.leave();
         });

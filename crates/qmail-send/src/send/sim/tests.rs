@@ -53,9 +53,19 @@ fn whatever_the_clock_shows_mail_is_delivered_once() {
     each_must_hold(Story::play_with_clock);
 }
 
+fn with_faults(story: &mut Story, chance: &mut Chance) {
+    story.faults = 5 + chance.below(100);
+}
+
 #[test]
 fn whatever_the_disk_refuses_no_mail_is_lost() {
-    each_must_hold(|story, chance| story.faults = 5 + chance.below(100));
+    each_must_hold(with_faults);
+}
+
+#[test]
+fn what_failed_once_holds() {
+    // What was left in the schedule of one message 11 was taken for a part of the next one.
+    assert_eq!(run(82_124, with_faults).failure, None);
 }
 
 /// A story of one message after the other, without disasters.
