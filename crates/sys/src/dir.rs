@@ -278,6 +278,45 @@ fn linux_version() -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
+/// What has reached the disk, and not its cache only, when `Dir::sync_whole` says that all went well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// perhaps nothing (FUSE for one keeps the call to itself)
+    Unknown,
+    /// everything but names: ext4 without a journal writes those after its last flush of the disk
+    AllButNames,
+    /// everything
+    Everything,
+}
+
+/// Whether the ext4 file system of an open directory is seen to have a journal on its own disk.
+#[cfg(target_os = "linux")]
+fn has_journal(dir: &Dir) -> bool {
+    let Ok(stat) = nix::sys::stat::fstat(&dir.fd) else {
+        return false;
+    };
+    let (major, minor) = (
+        nix::sys::stat::major(stat.st_dev),
+        nix::sys::stat::minor(stat.st_dev),
+    );
+    // The kernel's own name of a device with number 8:1 is where the link points to; the journal of sda1 is sda1-8.
+    let Ok(device) = std::fs::read_link(format!("/sys/dev/block/{major}:{minor}")) else {
+        return false;
+    };
+    let Ok(journals) = std::fs::read_dir("/proc/fs/jbd2") else {
+        return false;
+    };
+    let device = device.file_name().unwrap_or_default().as_encoded_bytes();
+    journals.flatten().any(|journal| {
+        let name = journal.file_name();
+        let inode = name
+            .as_encoded_bytes()
+            .strip_prefix(device)
+            .and_then(|rest| rest.strip_prefix(b"-"));
+        inode.is_some_and(|inode| !inode.is_empty() && inode.iter().all(u8::is_ascii_digit))
+    })
+}
+
 /// A directory held open. Names given to its functions are relative to it.
 #[derive(Debug)]
 pub struct Dir {
@@ -519,16 +558,20 @@ impl Dir {
         nix::unistd::syncfs(&self.fd).map_err(crate::error)
     }
 
-    /// Whether `sync_whole` is known to reach the disk here, and to report errors: the file system is ext4, xfs or btrfs
-    /// (FUSE for one keeps it to itself), and Linux is 5.8 or later.
+    /// What `sync_whole` is known to do here.
     #[cfg(target_os = "linux")]
-    pub fn can_sync_whole(&self) -> bool {
+    pub fn reach(&self) -> Reach {
         use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC};
-        let is_known = nix::sys::statfs::fstatfs(&self.fd).is_ok_and(|found| {
-            [EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC]
-                .contains(&found.filesystem_type())
-        });
-        is_known && linux_version().is_some_and(|version| version >= (5, 8))
+        // Before 5.8 it does not tell of errors.
+        if linux_version().is_none_or(|version| version < (5, 8)) {
+            return Reach::Unknown;
+        }
+        match nix::sys::statfs::fstatfs(&self.fd).map(|found| found.filesystem_type()) {
+            Ok(XFS_SUPER_MAGIC | BTRFS_SUPER_MAGIC) => Reach::Everything,
+            Ok(EXT4_SUPER_MAGIC) if has_journal(self) => Reach::Everything,
+            Ok(EXT4_SUPER_MAGIC) => Reach::AllButNames,
+            _ => Reach::Unknown,
+        }
     }
 
     /// Not here.
@@ -539,8 +582,8 @@ impl Dir {
 
     /// Not here.
     #[cfg(not(target_os = "linux"))]
-    pub fn can_sync_whole(&self) -> bool {
-        false
+    pub fn reach(&self) -> Reach {
+        Reach::Unknown
     }
 
     /// A fresh reader of this directory's names.

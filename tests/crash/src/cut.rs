@@ -164,6 +164,11 @@ fn record(place: &Place<'_>, mails: &[Mail]) -> io::Result<(Vec<Store>, Vec<Even
     if !place.mount(&disks) {
         return Err(io::Error::other("unable to mount the recorded disks"));
     }
+    // The queue service takes that as proven, and flushes less: here it is tried.
+    let reach = sys::Dir::open(suite.scratch.join("q"))?.reach();
+    if reach != sys::dir::Reach::Everything {
+        return Err(io::Error::other(format!("syncfs: {reach:?}")));
+    }
     // Not what the first mount writes, only what the workload does.
     for dir in ["q", "m"] {
         let mut sync = std::process::Command::new("sync");

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sys::Dir;
+use sys::dir::Reach;
 
 use super::{Durable, Fault, Intake, Published, Written};
 
@@ -29,6 +30,7 @@ const LOOKED_AT: usize = 2048;
 #[derive(Debug)]
 pub(super) struct Whole {
     meminfo: File,
+    reach: Reach,
     since: Instant,
     /// milliseconds after `since` before which it is not tried
     not_before: AtomicU64,
@@ -44,8 +46,10 @@ impl Whole {
             }
         }
         let meminfo = File::open(MEMINFO).ok()?;
-        queue.can_sync_whole().then(|| Whole {
+        let reach = queue.reach();
+        (reach != Reach::Unknown).then(|| Whole {
             meminfo,
+            reach,
             since: Instant::now(),
             not_before: AtomicU64::new(0),
         })
@@ -132,8 +136,9 @@ impl Intake {
         if done.is_err() {
             return false;
         }
-        // Without a journal, ext4 writes names after its last flush; an fsync flushes once more.
+        // An fsync flushes the disk once more.
         match published.first() {
+            _ if whole.reach == Reach::Everything => true,
             Some(one) => one.todo.sync().is_ok(),
             None => self.queue.sync().is_ok(),
         }
@@ -148,6 +153,7 @@ mod tests {
     fn after_a_slow_one_it_is_left_for_a_while() {
         let whole = Whole {
             meminfo: File::open("/dev/null").unwrap(),
+            reach: Reach::Everything,
             since: Instant::now(),
             not_before: AtomicU64::new(0),
         };
