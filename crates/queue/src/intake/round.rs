@@ -21,8 +21,8 @@ const MEMINFO: &str = "/proc/meminfo";
 const DIRTY_LIMIT: u64 = 1 << 20;
 /// A syncfs that takes longer has waited for others.
 const SLOW: Duration = Duration::from_millis(250);
-/// It is not tried then for so many times what it took: at most a hundredth of the time goes into slow ones.
-const PAUSE: u32 = 100;
+/// It is not tried then for so many times what it took: at most a twentieth of the time goes into slow ones.
+const PAUSE: u32 = 20;
 /// Bytes of that file that are looked at: the line is among the first twenty.
 const LOOKED_AT: usize = 2048;
 
