@@ -219,6 +219,7 @@ impl Todo {
             match step {
                 Step::Found(id) if self.later.contains_key(&id) || desk.fresh.knows(id) => {}
                 Step::Found(id) => {
+                    // If it is gone by now, a later message of its number is looked for without need, no more.
                     if !is_news && self.may_be_old() {
                         desk.doubtful.insert(id);
                     }
@@ -268,9 +269,7 @@ impl Todo {
                 desk.log.line(&envelope.line);
                 fresh::open(desk, del, id, envelope);
             }
-            Ok(None) => {
-                desk.doubtful.remove(&id);
-            }
+            Ok(None) => {}
             // A message that cannot be taken in now must not be tried again with each new one.
             Err(text) => {
                 desk.log.warning(text);
