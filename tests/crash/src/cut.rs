@@ -10,6 +10,7 @@ use kit::until;
 
 use crate::disk::{Kind, quiet, unmount};
 use crate::fuse::Fuse;
+use crate::kill::MAILDIR;
 use crate::sink::Sink;
 use crate::store::{Chance, Cut, Event, Left, Player, Store};
 use crate::suite::{Mail, Suite};
@@ -61,6 +62,8 @@ pub struct Figures {
     pub unmountable: usize,
     /// messages delivered twice, and deliveries in all
     pub twice: usize,
+    /// of those, in a maildir without a forward in between
+    pub outside: usize,
     /// copies found in all
     pub copies: usize,
     /// flushes of the workloads, from submission to an empty queue
@@ -351,6 +354,11 @@ fn judge(
         if is_missing && acknowledged.contains(&n) && !lost {
             lost = true;
             said.push(format!("message {n} was acknowledged and never delivered"));
+        }
+        // A delivery to a maildir is known again. C programs do not do that.
+        if local > 1 && mail.recipients.iter().any(|r| r == MAILDIR.1) {
+            figures.outside += 1;
+            said.push(format!("message {n}: {local} copies at {}", MAILDIR.0));
         }
         figures.twice += far.saturating_sub(1) + local.saturating_sub(1);
     }

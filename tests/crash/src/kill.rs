@@ -30,7 +30,7 @@ const MOST_CALLS: usize = 2000;
 /// Where the other host's copies are counted.
 const SINK: &str = "sink";
 /// Who has a maildir without a forward in between, and by which address.
-const MAILDIR: (&str, &str) = ("alice", "alice@host.test");
+pub(crate) const MAILDIR: (&str, &str) = ("alice", "alice@host.test");
 
 /// What was found, of one story.
 #[derive(Clone, Debug, Default)]

@@ -133,6 +133,7 @@ fn cut_job(
         .with("stuck", found.stuck)
         .with("unmountable", found.unmountable)
         .with("twice", found.twice)
+        .with("outside", found.outside)
         .with("copies", found.copies)
         .with("mails", found.mails)
         .with("flushes", found.flushes);

@@ -170,6 +170,7 @@ fn print(rows: &[Row]) {
             "stuck",
             "unmountable",
             "twice",
+            "outside",
             "copies",
             "mails",
             "flushes",
