@@ -454,6 +454,10 @@ fn take_results(desk: &mut Desk, plan: &Plan) {
                     pass::bounced(desk, id, fate);
                 }
             }
+            Done::NoPost => {
+                desk.log.alert("oh no! lost what sends bounces! dying...");
+                desk.is_stopping = true;
+            }
         }
     }
 }

@@ -1,15 +1,20 @@
 //! Sending bounces: a copy of qmail-send, made before the promises, has a process of its own for each. It fetches the
 //! message, runs qmail-queue or talks to the queue service, waits, and says in one word what became of it.
 //!
+//! Nobody who has made promises could make that copy again, so another copy, the keeper, makes it, and a new one should it die. The
+//! keeper does nothing else.
+//!
 //! So qmail-send calls the kernel twice for a bounce. Between the bounce's coming into the queue and the removal of what
 //! it is about, a crash means a second bounce: the less happens there, the better.
 //!
 //! Protocol   one socket, whole messages. A letter: see `encode`. An answer: the number of the message (8 bytes, little
-//!            end first), one of `SENT`, `NOT_STARTED` and `REFUSED`, the process id of qmail-queue (4 bytes).
+//!            end first), one of `SENT`, `NOT_STARTED` and `REFUSED`, the process id of qmail-queue (4 bytes). The keeper's
+//!            socket brings the ends of such sockets, one with each post.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use base::Bytes;
@@ -33,7 +38,7 @@ const REST: Duration = Duration::from_secs(1);
 /// The longest wait: a day, only so that it has an end.
 const LONGEST: Duration = Duration::from_hours(24);
 
-/// Signals that administrators send to every process of the name of qmail-send. This one ends when that one does, and not
+/// Signals that administrators send to every process of the name of qmail-send. These ones end when that one does, and not
 /// before; a process with a letter ends when it has told. They are caught and not ignored: what is run begins with them as
 /// ever.
 const NOT_MEANT: [Signal; 4] = [
@@ -52,57 +57,145 @@ const TOLD: u8 = 0;
 /// And of one that has not.
 const UNTOLD: u8 = 111;
 
+/// What comes with the socket of a post.
+const POST: &[u8] = b"p";
+
 /// The way to the post.
 #[derive(Debug)]
-pub(super) struct Post(OwnedFd);
+pub(super) struct Post {
+    keeper: OwnedFd,
+    /// `None`: it is gone, and the next one is not there yet
+    socket: Option<OwnedFd>,
+}
 
 impl Post {
-    /// Makes the copy, which runs with all that we may. To be called before there are threads and promises; it ends with
+    /// Makes the copies, which run with all that we may. To be called before there are threads and promises; they end with
     /// us. The working directory is home.
     ///
     /// # Errors
     /// No process, no socket.
     pub(super) fn open(layout: Layout) -> io::Result<Post> {
-        let null = std::fs::File::open("/dev/null")?;
+        let null = File::open("/dev/null")?;
         let (ours, theirs) = handover::pair()?;
         handover::fork_with_only(&theirs, &null, |socket| {
-            let _ = serve(&socket, layout);
+            let _ = keep(&socket, layout);
             0
         })?;
-        Ok(Post(ours))
+        Ok(Post::of(ours))
     }
 
-    /// One that is played by a test.
-    #[cfg(test)]
-    pub(super) fn with(socket: OwnedFd) -> Post {
-        Post(socket)
+    /// The post of a keeper at the other end of this.
+    pub(super) fn of(keeper: OwnedFd) -> Post {
+        Post {
+            keeper,
+            socket: None,
+        }
     }
 
-    /// What becomes readable when there is an answer.
-    pub(super) fn answers(&self) -> &OwnedFd {
-        &self.0
+    /// What becomes readable when there is an answer, or another post.
+    pub(super) fn news(&self) -> &OwnedFd {
+        self.socket.as_ref().unwrap_or(&self.keeper)
     }
 
-    /// Sends a letter. `false`: it has not gone.
-    pub(super) fn send(&self, letter: &Letter) -> bool {
-        encode(letter).is_some_and(|bytes| handover::send(&self.0, &bytes, None).is_ok())
+    /// Takes the next post, if the last one is gone and the keeper has made it.
+    ///
+    /// # Errors
+    /// The keeper is gone too.
+    pub(super) fn renew(&mut self) -> io::Result<()> {
+        if self.socket.is_some() {
+            return Ok(());
+        }
+        match handover::receive(&self.keeper, &mut [0; POST.len()], Patience::Now) {
+            Ok((0, _)) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok((_, socket)) => {
+                self.socket = socket;
+                Ok(())
+            }
+            Err(e) if is_gone(&e) => Err(e),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Sends a letter. `None`: there is no post now.
+    ///
+    /// # Errors
+    /// The letter is too long, or the kernel does not take it.
+    pub(super) fn send(&self, letter: &Letter) -> Option<io::Result<()>> {
+        let socket = self.socket.as_ref()?;
+        let Some(bytes) = encode(letter) else {
+            return Some(Err(ErrorKind::InvalidInput.into()));
+        };
+        match handover::send(socket, &bytes, None) {
+            // What ends with it is told when that has been heard.
+            Err(e) if e.kind() == ErrorKind::BrokenPipe || is_gone(&e) => None,
+            done => Some(done),
+        }
     }
 
     /// An answer, if one is there.
     ///
     /// # Errors
-    /// The post is gone.
-    pub(super) fn answer(&self) -> io::Result<Option<(MessageId, Fate)>> {
+    /// The post is gone: there will be no answers to what it has been sent.
+    pub(super) fn answer(&mut self) -> io::Result<Option<(MessageId, Fate)>> {
+        let Some(socket) = &self.socket else {
+            return Ok(None);
+        };
         let mut answer = [0; ANSWER];
-        match handover::receive(&self.0, &mut answer, Patience::Now) {
-            Ok((ANSWER, _)) => Ok(read_answer(answer)),
+        let gone = match handover::receive(socket, &mut answer, Patience::Now) {
+            Ok((ANSWER, _)) => return Ok(read_answer(answer)),
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                Ok(None)
+                return Ok(None);
             }
-            Ok(_) => Err(ErrorKind::UnexpectedEof.into()),
-            Err(e) => Err(e),
+            Ok(_) => ErrorKind::UnexpectedEof.into(),
+            Err(e) => e,
+        };
+        self.socket = None;
+        Err(gone)
+    }
+}
+
+fn is_gone(e: &io::Error) -> bool {
+    e.kind() == ErrorKind::ConnectionReset
+}
+
+/// The keeper: makes a post whenever there is none, until qmail-send is gone.
+fn keep(socket: &OwnedFd, layout: Layout) -> io::Result<()> {
+    stay()?;
+    let null = File::open("/dev/null")?;
+    loop {
+        match make(socket, &null, layout) {
+            // It ends with qmail-send, or too early.
+            Ok(pid) => drop(sys::process::wait_for(pid)),
+            Err(e) if e.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            Err(_) => {}
+        }
+        match handover::receive(socket, &mut [0; POST.len()], Patience::Now) {
+            Ok((0, _)) => return Ok(()),
+            Err(e) if is_gone(&e) => return Ok(()),
+            Ok(_) | Err(_) => std::thread::sleep(REST),
         }
     }
+}
+
+/// Makes a post, and gives its socket away.
+fn make(socket: &OwnedFd, null: &File, layout: Layout) -> io::Result<u32> {
+    let (ours, theirs) = handover::pair()?;
+    let pid = handover::fork_with_only(&theirs, null, |socket| {
+        let _ = serve(&socket, layout);
+        0
+    })?;
+    handover::send_waiting(socket, POST, Some(ours.as_fd()))?;
+    Ok(pid)
+}
+
+/// Stays when everybody of the name of qmail-send is told to end or to do something.
+fn stay() -> io::Result<()> {
+    signal::ignore(Signal::SIGPIPE)?;
+    for signal in NOT_MEANT {
+        signal::catch(signal)?;
+        signal::unblock(signal)?;
+    }
+    Ok(())
 }
 
 /// A letter as one message: the number (8 bytes), 1 if it is a double bounce, 1 if the failures are in the letter; then whom it
@@ -165,11 +258,7 @@ fn read_answer(answer: [u8; ANSWER]) -> Option<(MessageId, Fate)> {
 
 /// The post's loop, until qmail-send is gone.
 fn serve(socket: &OwnedFd, layout: Layout) -> io::Result<()> {
-    signal::ignore(Signal::SIGPIPE)?;
-    for signal in NOT_MEANT {
-        signal::catch(signal)?;
-        signal::unblock(signal)?;
-    }
+    stay()?;
     let wake = signal::wake()?;
     signal::catch(Signal::SIGCHLD)?;
     signal::unblock(Signal::SIGCHLD)?;
@@ -203,7 +292,7 @@ fn serve(socket: &OwnedFd, layout: Layout) -> io::Result<()> {
                 }
             }
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(e) if e.kind() == ErrorKind::ConnectionReset => return Ok(()),
+            Err(e) if is_gone(&e) => return Ok(()),
             // No memory, for instance: the letter is still there.
             Err(_) => std::thread::sleep(REST),
         }

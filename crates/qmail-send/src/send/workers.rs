@@ -53,6 +53,8 @@ pub(crate) enum Done {
     Settled(settle::Settled),
     /// what became of a bounce
     Bounced(MessageId, bounce::Fate),
+    /// nobody can send bounces any more
+    NoPost,
 }
 
 /// Where results go, with a bell that wakes the loop.
@@ -203,7 +205,11 @@ impl Workers {
         {
             let id = letter.id;
             let has_gone = match &self.way {
-                Way::Post(post) => post.send(&letter),
+                Way::Post(post) => match post.send(&letter) {
+                    Some(done) => done.is_ok(),
+                    // There will be another one.
+                    None => return self.waiting.push_front(letter),
+                },
                 Way::Channel(channel) => channel.send(letter).is_ok(),
                 Way::Nowhere => false,
             };
@@ -228,8 +234,8 @@ impl Workers {
     pub(crate) fn prepare(&mut self, plan: &mut Plan) {
         self.tickets.0 = Some(plan.readable(&self.bell));
         self.tickets.1 = match &self.way {
-            Way::Post(post) if !self.posted.is_empty() => Some(plan.readable(post.answers())),
-            _ => None,
+            Way::Post(post) => Some(plan.readable(post.news())),
+            Way::Channel(_) | Way::Nowhere => None,
         };
         if !self.failed.is_empty() {
             plan.at_once();
@@ -248,6 +254,7 @@ impl Workers {
             match done {
                 Done::Bounced(id, _) => drop(self.posted.remove(id)),
                 Done::Converted(..) | Done::Settled(_) => self.chores -= 1,
+                Done::NoPost => {}
             }
         }
         if plan.is_ready(self.tickets.1) {
@@ -259,26 +266,32 @@ impl Workers {
         all
     }
 
-    /// Takes the answers of the post.
+    /// Takes the answers of the post, or the next post.
     fn hear(&mut self, all: &mut Vec<Done>) {
-        while !self.posted.is_empty()
-            && let Way::Post(post) = &self.way
-        {
+        while let Way::Post(post) = &mut self.way {
             match post.answer() {
                 Ok(Some((id, fate))) => {
                     // What was not asked, or has been answered, counts for nothing.
                     if self.posted.remove(&id) {
                         all.push(Done::Bounced(id, fate));
                     }
+                    if self.posted.is_empty() {
+                        return;
+                    }
                 }
-                Ok(None) => return,
+                Ok(None) => break,
                 // Bounces that were under way may be in the queue, and will come again.
                 Err(_) => {
-                    self.way = Way::Nowhere;
                     let lost = std::mem::take(&mut self.posted).into_iter();
                     all.extend(lost.map(|id| Done::Bounced(id, bounce::Fate::Refused)));
                 }
             }
+        }
+        if let Way::Post(post) = &mut self.way
+            && post.renew().is_err()
+        {
+            self.way = Way::Nowhere;
+            all.push(Done::NoPost);
         }
     }
 }
@@ -286,6 +299,7 @@ impl Workers {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::os::fd::AsFd;
     use std::time::{Duration, Instant};
 
     use sys::handover::{self, Patience};
@@ -307,11 +321,29 @@ mod tests {
         workers.done(&plan).into_iter().filter_map(fate).collect()
     }
 
+    /// The keeper's part: it makes a post, whose part the test plays.
+    fn make(keeper: &OwnedFd) -> OwnedFd {
+        let (ours, theirs) = handover::pair().unwrap();
+        handover::send(keeper, b"p", Some(ours.as_fd())).unwrap();
+        theirs
+    }
+
+    /// How many letters have come.
+    fn letters(theirs: &OwnedFd) -> usize {
+        let mut buffer = vec![0; 4096];
+        let mut has_come = || handover::receive(theirs, &mut buffer, Patience::Now).is_ok();
+        (0..9).filter(|_| has_come()).count()
+    }
+
+    fn count(fates: &[(u64, bounce::Fate)], fate: bounce::Fate) -> usize {
+        fates.iter().filter(|(_, f)| *f == fate).count()
+    }
+
     #[test]
     fn bounces_go_by_the_post_a_few_at_a_time_and_its_end_is_their_end() {
-        let (ours, theirs) = handover::pair().unwrap();
+        let (ours, keeper) = handover::pair().unwrap();
         let (mut workers, _orders) = Workers::connect().unwrap();
-        workers.way = Way::Post(Post::with(ours));
+        workers.way = Way::Post(Post::of(ours));
         for n in 1..=MAIL_BAG as u64 {
             assert!(workers.has_postman());
             let id = MessageId::new(n).unwrap();
@@ -319,9 +351,9 @@ mod tests {
             workers.letter(bounce::Letter::new(id, false, to, text.clone(), text));
         }
         assert!(!workers.has_postman());
-        let mut buffer = vec![0; 4096];
-        let mut came = || handover::receive(&theirs, &mut buffer, Patience::Now).is_ok();
-        assert_eq!((0..9).filter(|_| came()).count(), POSTMEN);
+        let theirs = make(&keeper);
+        assert_eq!(turn(&mut workers), []);
+        assert_eq!(letters(&theirs), POSTMEN);
 
         // An answer, twice, and one that nobody asked for.
         for (n, qp) in [(2, 77), (2, 78), (99, 79)] {
@@ -329,13 +361,23 @@ mod tests {
             handover::send(&theirs, &answer, None).unwrap();
         }
         assert_eq!(turn(&mut workers), [(2, bounce::Fate::Sent(77))]);
-        assert_eq!((0..9).filter(|_| came()).count(), 1);
+        assert_eq!(letters(&theirs), 1);
 
+        // What it has is lost with it; the next one gets the others.
         drop(theirs);
         let fates = turn(&mut workers);
-        let count = |fate| fates.iter().filter(|(_, f)| *f == fate).count();
-        assert_eq!(count(bounce::Fate::Refused), POSTMEN);
-        assert_eq!(count(bounce::Fate::NotStarted), MAIL_BAG - POSTMEN - 1);
+        assert_eq!(fates.len(), POSTMEN);
+        assert_eq!(count(&fates, bounce::Fate::Refused), POSTMEN);
+        let theirs = make(&keeper);
+        assert_eq!(turn(&mut workers), []);
+        assert_eq!(letters(&theirs), POSTMEN);
+
+        // Without a keeper there is no next one.
+        drop((theirs, keeper));
+        let fates = turn(&mut workers);
+        assert_eq!(count(&fates, bounce::Fate::Refused), POSTMEN);
+        let left = MAIL_BAG - 2 * POSTMEN - 1;
+        assert_eq!(count(&fates, bounce::Fate::NotStarted), left);
         assert!(workers.is_idle());
     }
 }

@@ -275,6 +275,85 @@ fn children(pid: u32) -> Vec<u32> {
     all.split_whitespace().map(|n| n.parse().unwrap()).collect()
 }
 
+fn of_all(parents: &[u32]) -> Vec<u32> {
+    parents.iter().flat_map(|&pid| children(pid)).collect()
+}
+
+/// Kills processes, and sees that they hold nothing any more.
+fn kill(pids: &[u32]) {
+    for &pid in pids {
+        sys::signal::send(pid, Signal::SIGKILL).unwrap();
+    }
+    for pid in pids {
+        kit::eventually("it is dead", || {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let state = stat.rsplit(") ").next().unwrap_or_default();
+            state.is_empty() || state.starts_with('Z')
+        });
+    }
+}
+
+#[test]
+fn bounces_are_sent_by_another_when_what_sends_them_dies() {
+    let home = Home::new("send-post-dies");
+    catch_bounces(&home);
+    let office = Office::open(&home, |_| report("Dgone\n"));
+    let mut dead = Vec::new();
+    for count in 1..=3 {
+        office.serve(&home, "s@x.test", &["bad@host.test"], "m\n");
+        assert_eq!(bounces(&home).len(), count);
+        let post = of_all(&children(office.pid));
+        assert_eq!(post.len(), 1);
+        assert!(!dead.contains(&post));
+        kill(&post);
+        dead.push(post);
+    }
+    assert!(!office.log().contains("dying"), "{}", office.log());
+    await_empty(&home, &office);
+}
+
+#[test]
+fn a_bounce_whose_sender_dies_is_sent_later() {
+    let home = Home::new("send-post-busy");
+    home.fake(
+        "qmail-queue",
+        "cat >/dev/null; cat <&1 >/dev/null; touch begun; until [ -e go ]; do sleep 0.1; done",
+    );
+    let mut office = Office::open(&home, |_| report("Dgone\n"));
+    let id = put(&home, "s@x.test", &["bad@host.test"], "m\n");
+    kit::eventually("the bounce is on its way", || home.join("begun").exists());
+    let post = of_all(&children(office.pid));
+    kill(&[post.clone(), of_all(&post)].concat());
+    office.await_log("warning: trouble injecting bounce message, will try later\n");
+    home.write("go", "");
+    kit::eventually("the bounce waits on disk", || {
+        home.queue("bounce") == [id.to_string()] && home.queue("todo").is_empty()
+    });
+    // Others need not wait.
+    office.serve(&home, "s@x.test", &["bad@host.test"], "m\n");
+    assert!(office.is_running());
+}
+
+#[test]
+fn without_anybody_to_send_bounces_it_ends_and_the_next_one_sends_them() {
+    let home = Home::new("send-post-gone");
+    catch_bounces(&home);
+    let mut office = Office::open(&home, |_| report("Dgone\n"));
+    office.await_log("status:");
+    let keeper = kit::until(kit::LIMIT, || {
+        let keeper = children(office.pid);
+        (!of_all(&keeper).is_empty()).then_some(keeper)
+    });
+    let keeper = keeper.unwrap();
+    kill(&[keeper.clone(), of_all(&keeper)].concat());
+    office.await_log("alert: oh no! lost what sends bounces! dying...\n");
+    assert_eq!(office.wait(), End::Exit(0));
+    let office = Office::open(&home, |_| report("Dgone\n"));
+    office.serve(&home, "s@x.test", &["bad@host.test"], "m\n");
+    assert_eq!(bounces(&home).len(), 1);
+    await_empty(&home, &office);
+}
+
 #[test]
 fn signals_for_all_of_its_name_lose_no_bounce() {
     let home = Home::new("send-post");
@@ -286,10 +365,11 @@ fn signals_for_all_of_its_name_lose_no_bounce() {
     let office = Office::open(&home, |_| report("Dgone\n"));
     let id = put(&home, "s@x.test", &["bad@host.test"], "m\n");
     kit::eventually("the bounce is on its way", || home.join("begun").exists());
-    let post = children(office.pid);
-    let carriers: Vec<u32> = post.iter().flat_map(|&pid| children(pid)).collect();
+    let keeper = children(office.pid);
+    let post = of_all(&keeper);
+    let carriers = of_all(&post);
     assert!(!carriers.is_empty());
-    for pid in post.into_iter().chain(carriers) {
+    for pid in [keeper, post, carriers].concat() {
         for signal in [Signal::SIGALRM, Signal::SIGHUP, Signal::SIGTERM] {
             sys::signal::send(pid, signal).unwrap();
         }

@@ -66,6 +66,8 @@ fn whatever_the_disk_refuses_no_mail_is_lost() {
 fn what_failed_once_holds() {
     // What was left in the schedule of one message 11 was taken for a part of the next one.
     assert_eq!(run(82_124, with_faults).failure, None);
+    // A look came to a name of todo when that was gone, and what was known of the message was forgotten.
+    assert_eq!(run(1_049, |_, _| {}).failure, None);
 }
 
 /// A story of one message after the other, without disasters.
