@@ -69,8 +69,8 @@ impl<'a> Draft<'a> {
         if self.named.is_some() {
             return Ok(());
         }
-        // A number can be taken only in a queue that was copied. Files that were refused stay open until one fits,
-        // so that their numbers do not come back.
+        // A number can be taken only in a queue that was copied or damaged. Files that were refused stay open until one
+        // fits, so that their numbers do not come back.
         let mut refused = Vec::new();
         for sequence in 1..=TRIES {
             let name = format!("{}.{}.{sequence}", self.pid, self.now).into_bytes();
@@ -195,6 +195,9 @@ fn write(file: &mut File, buffer: &mut Bytes, on_disk: &mut u64) -> Result<(), F
 }
 
 /// Moves a new file from `pid` into `mess`, by its number. `None`: that number is taken; the file stays in `pid`.
+///
+/// It is taken, too, if `todo` has it: qmail-send would send what comes now to whom that envelope names, and while the entry
+/// is there, the next free number is the same again.
 fn name_it<'a>(
     intake: &'a Intake,
     name: &[u8],
@@ -202,6 +205,12 @@ fn name_it<'a>(
 ) -> Result<Option<(MessageId, Place<'a>)>, Fault> {
     let stat = sys::dir::stat_fd(mess).map_err(|_| Fault::Pid)?;
     let id = MessageId::new(stat.ino).ok_or(Fault::Pid)?;
+    let (todo, visible) = intake.name(Part::Todo, id);
+    match todo.stat_link(&visible) {
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        Ok(_) => return Ok(None),
+        Err(_) => return Err(Fault::Todo),
+    }
     let dir = intake.place(Part::Mess, id).map_err(|_| Fault::Mess)?;
     match rename(&intake.pid, name, &dir, id.to_string().as_bytes()) {
         Ok(()) => Ok(Some((id, dir))),
@@ -212,19 +221,14 @@ fn name_it<'a>(
 
 /// Makes the envelope's file of a message that has its number.
 ///
-/// A crash can leave an envelope without its message, on a file system that forgets the older of two names. As `mess` had
-/// no such number until now, it is nobody's, unless it is in `todo` too; and the next free number is the same again, so it
-/// would stop all mail.
+/// A crash can leave an envelope without its message, on a file system that forgets the older of two names. As neither
+/// `mess` nor `todo` had that number until now, it is nobody's; and the next free number is the same again, so it would stop all
+/// mail.
 fn envelope_file(intake: &Intake, id: MessageId) -> io::Result<File> {
     let (dir, name) = intake.name(Part::Intd, id);
     match dir.create_new(&name, 0o644) {
         Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
         done => return done,
-    }
-    let (todo, visible) = intake.name(Part::Todo, id);
-    match todo.stat_link(&visible) {
-        Err(e) if e.kind() == ErrorKind::NotFound => {}
-        _ => return Err(ErrorKind::AlreadyExists.into()),
     }
     dir.unlink(&name)?;
     dir.create_new(&name, 0o644)

@@ -204,7 +204,7 @@ fn an_envelope_that_a_crash_has_left_is_in_nobodys_way() {
         b"u7\0p9\0Fs\0Tr@h\0"
     );
 
-    // One that qmail-send sees is not ours to remove.
+    // One that qmail-send sees is not ours to remove, and not to be given another message.
     for id in numbers.clone().filter(|n| *n != id.number()) {
         let _ = std::fs::hard_link(at("intd", id), at("todo", id));
     }
@@ -213,4 +213,25 @@ fn an_envelope_that_a_crash_has_left_is_in_nobodys_way() {
     }
     let left = home.queue("todo").len();
     assert!(left >= usize::try_from(numbers.end - numbers.start).unwrap());
+}
+
+#[test]
+fn a_number_that_stands_in_todo_without_a_message_is_passed_over() {
+    use std::os::unix::fs::MetadataExt;
+    let home = Home::new("intake-damage");
+    let probe = home.join("queue/pid/probe");
+    std::fs::write(&probe, "").unwrap();
+    let near = std::fs::metadata(&probe).unwrap().ino();
+    std::fs::remove_file(&probe).unwrap();
+    // Fewer than are tried.
+    let numbers = near..near + 6;
+    for id in numbers.clone() {
+        std::fs::write(home.join(format!("queue/todo/{id}")), "Fold\0Told@old\0").unwrap();
+    }
+    let id = intake(&home)
+        .take(&origin(), &mut &b"body"[..], &mut &b"Fs\0Tr@h\0\0"[..])
+        .unwrap();
+    assert!(!numbers.contains(&id.number()), "{id}");
+    assert_eq!(home.queue("pid"), [""; 0]);
+    assert_eq!(home.queue("mess").len(), 1);
 }
