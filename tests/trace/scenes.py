@@ -261,6 +261,19 @@ def passwords():
     fetch("cmd5apoppw", "carol", "of-the-third-kind", "user", "maildir")
     fetch("vusercheck", "ann@virtual.example.com", "tanstaaf", "user", "Maildir")
     fetch("vchkpw", "tim@pop.test", "tanstaaf", "user", "Maildir")
+    # Where /etc/passwd is not what is asked first, all of them go to the name service.
+    sources = pathlib.Path("/etc/nsswitch.conf")
+    before = sources.read_text() if sources.exists() else None
+    write(sources, "passwd: compat\ngroup: compat\n")
+    fetch("cmd5checkpw", "carol", "of-the-other-kind", "apop", "maildir")
+    fetch("cmd5apoppw", "carol", "of-the-third-kind", "user", "maildir")
+    works("vuser by the name service", "vuser", "domain", "other.test", "vmail", "/home/vmail/other")
+    works("setuidgid by the name service", "setuidgid", "dave", "true")
+    works("envuidgid by the name service", "envuidgid", "dave", "true")
+    if before is None:
+        sources.unlink()
+    else:
+        write(sources, before)
     works("clearopensmtp", "clearopensmtp", user="vpopmail", env={"VPOPMAILHOME": "/home/vpopmail"})
 
 
