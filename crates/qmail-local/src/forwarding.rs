@@ -49,8 +49,12 @@ pub(crate) fn send(
     for recipient in recipients {
         submission.recipient(recipient);
     }
-    match submission.close() {
-        Outcome::Queued => Ok(submission.pid()),
+    let outcome = submission.close();
+    let qp = submission.pid();
+    // As this is the last thing, what is open is closed by the end, after the report.
+    std::mem::forget(submission);
+    match outcome {
+        Outcome::Queued => Ok(qp),
         refused => Err(Failure::Queue(refused)),
     }
 }

@@ -68,8 +68,9 @@ fn take() -> Result<(), Fault> {
     promises().enforce_with(Walls::Landlock);
 
     intake.take(&origin, &mut message, &mut envelope)?;
+    let trigger = queue::intake::pull_trigger(intake.queue());
     // The message is in the queue, and whoever waits for us learns it by our end: what is open is closed by that.
-    std::mem::forget((intake, message, envelope));
+    std::mem::forget((intake, message, envelope, trigger));
     Ok(())
 }
 

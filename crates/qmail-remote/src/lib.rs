@@ -95,6 +95,8 @@ fn deliver(call: &Call, report: &mut Report) -> Result<Verdict, Verdict> {
     let mut link = attempt::reach(&candidates, &route, &settings)?;
     let end = link.transact(&envelope, &mut message, report);
     link.leave();
+    // Who started us learns what became of the message when we end, and our end closes the connection too.
+    std::mem::forget(link);
     match end {
         talk::End::Decided(verdict) => Ok(verdict),
         // A fresh connection is never stale.

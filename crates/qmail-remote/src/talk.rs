@@ -278,7 +278,7 @@ impl Link {
     }
 
     /// Says good-bye, if there is somebody to hear it.
-    pub(crate) fn leave(mut self) {
+    pub(crate) fn leave(&mut self) {
         if self.fate != Fate::Dead {
             self.peer.quit();
         }

@@ -108,7 +108,7 @@ impl Worker {
         }
         let spoken = waits.get(1).is_some_and(Wait::is_ready);
         let over = |k: &mut Waiting| spoken || k.until <= Instant::now();
-        if let Some(kept) = self.kept.take_if(over) {
+        if let Some(mut kept) = self.kept.take_if(over) {
             kept.link.leave();
         }
         if waits.first().is_some_and(Wait::is_ready) {
@@ -118,7 +118,7 @@ impl Worker {
     }
 
     fn close(&mut self) {
-        if let Some(kept) = self.kept.take() {
+        if let Some(mut kept) = self.kept.take() {
             kept.link.leave();
         }
     }

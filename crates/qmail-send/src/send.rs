@@ -354,8 +354,10 @@ impl Send {
             if self.desk.is_stopping && self.del.can_exit() {
                 return;
             }
-            let mut plan = self.prepare();
             self.desk.log.flush();
+            // A crash once a bounce is on its way repeats it, so nothing comes after that.
+            self.desk.workers.post();
+            let mut plan = self.prepare();
             match plan.wait(self.desk.world.as_ref()) {
                 Ok(()) => {
                     // A signal that came before what the wait found counts first.
@@ -427,6 +429,7 @@ impl Send {
             if is_quiet && !settle::now(desk) {
                 break;
             }
+            desk.workers.post();
             let mut plan = Plan::new(desk.recent, desk.moment);
             plan.soon(SHORT_WAIT);
             desk.cleaner.prepare(&mut plan);

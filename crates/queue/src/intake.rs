@@ -10,6 +10,7 @@
 mod draft;
 mod round;
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::ops::Deref;
 
@@ -235,7 +236,7 @@ impl Intake {
         done
     }
 
-    /// Takes one message: all of `message`, then one envelope from `envelope`.
+    /// Takes one message: all of `message`, then one envelope from `envelope`. Then the trigger is to be pulled.
     ///
     /// Shape   the envelope is `F` sender NUL, any number of `T` recipient NUL, NUL; what follows it is not read, or
     ///         read and dropped.
@@ -270,7 +271,6 @@ impl Intake {
         }
         let published = incoming.write_out()?.sync()?.link()?;
         self.settle(std::slice::from_ref(&published))?;
-        pull_trigger(&self.queue);
         Ok(published.id)
     }
 }
@@ -418,12 +418,13 @@ impl Grammar {
     }
 }
 
-/// Tells qmail-send that there is something to do. Trouble is ignored: it looks by itself now and then.
-pub fn pull_trigger(queue: &Dir) {
-    if let Ok(fifo) = queue.open_write(b"lock/trigger") {
-        // Without waiting: if the pipe is full, it has been pulled already.
-        let _ = sys::fd::write(&fifo, b"\0");
-    }
+/// Tells qmail-send that there is something to do. Trouble is ignored: it looks by itself now and then. What is open for
+/// that is closed when the answer is dropped.
+pub fn pull_trigger(queue: &Dir) -> Option<File> {
+    let fifo = queue.open_write(b"lock/trigger").ok()?;
+    // Without waiting: if the pipe is full, it has been pulled already.
+    let _ = sys::fd::write(&fifo, b"\0");
+    Some(fifo)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod program;
 mod talk;
 
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 
 use base::Bytes;
 
@@ -70,6 +71,8 @@ enum Way {
     Program(Program),
     /// decided, and failed
     Nowhere,
+    /// done; this is closed with the submission, so that the verdict can be told first
+    Over(#[expect(dead_code, reason = "held open")] OwnedFd),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +165,7 @@ impl Submission {
             }
             Way::Service(talk) => self.failed = !talk.put(bytes),
             Way::Program(program) => self.failed = !program.put(bytes),
-            Way::Nowhere => self.failed = true,
+            Way::Nowhere | Way::Over(_) => self.failed = true,
         }
     }
 
@@ -234,6 +237,8 @@ impl Submission {
     }
 
     /// Ends the envelope and waits for the verdict. The submission is over then; all that is left is `pid`.
+    ///
+    /// Whoever passes the verdict on, and repeats the message if that fails, does so before he drops the submission.
     pub fn close(&mut self) -> Outcome {
         if self.phase == Phase::Text {
             self.failed = true;
@@ -244,29 +249,39 @@ impl Submission {
             Way::Held { .. } if self.failed => verdict(READ),
             Way::Held { text, envelope } => self.close_held(&text, &envelope),
             Way::Service(talk) => {
-                let ended = talk.close(self.failed);
+                let (ended, socket) = talk.close(self.failed);
+                self.way = Way::Over(socket);
                 self.answered(ended)
             }
-            Way::Program(program) => program.close(self.failed),
-            Way::Nowhere => verdict(NO_PROGRAM),
+            Way::Program(program) => self.close_program(program),
+            Way::Nowhere | Way::Over(_) => verdict(NO_PROGRAM),
         }
     }
 
     /// The usual end of a small message: one write and one read, or else the program.
     fn close_held(&mut self, text: &[u8], envelope: &[u8]) -> Outcome {
         if let Some(talk) = Talk::begin(text, envelope, Phase::Envelope) {
-            let ended = talk.close(false);
+            let (ended, socket) = talk.close(false);
             match &ended {
                 Ended::Answer(answer) if answer.code == BUSY => {}
                 Ended::Untouched => {}
-                _ => return self.answered(ended),
+                _ => {
+                    self.way = Way::Over(socket);
+                    return self.answered(ended);
+                }
             }
         }
         self.run(text, envelope);
         match std::mem::replace(&mut self.way, Way::Nowhere) {
-            Way::Program(program) => program.close(self.failed),
+            Way::Program(program) => self.close_program(program),
             _ => verdict(NO_PROGRAM),
         }
+    }
+
+    fn close_program(&mut self, program: Program) -> Outcome {
+        let (outcome, reason) = program.close(self.failed);
+        self.way = Way::Over(reason);
+        outcome
     }
 
     fn answered(&mut self, ended: Ended) -> Outcome {

@@ -112,7 +112,7 @@ impl<'q, T> Desk<'q, T> {
                 }
             }
             if !published.is_empty() {
-                queue::intake::pull_trigger(self.intake.queue());
+                drop(queue::intake::pull_trigger(self.intake.queue()));
             }
             let done = readers.len() + refused.len();
             for who in readers {

@@ -282,17 +282,19 @@ impl Letter {
         self.from == DOUBLE
     }
 
-    /// Sends it; waits for qmail-queue.
+    /// Sends it; waits for qmail-queue. To be called by a process that ends when it has told what came of it.
     pub(crate) fn send(&self, queue: &dyn Files, layout: Layout) -> Fate {
         let Ok(mut submission) = Submission::open() else {
             return Fate::NotStarted;
         };
         self.fill(queue, layout, &mut submission);
-        if submission.close() == Outcome::Queued {
-            Fate::Sent(submission.pid())
-        } else {
-            Fate::Refused
-        }
+        let fate = match submission.close() {
+            Outcome::Queued => Fate::Sent(submission.pid()),
+            Outcome::Permanent(_) | Outcome::Temporary(_) => Fate::Refused,
+        };
+        // First it is told; what is open is closed by the end.
+        std::mem::forget(submission);
+        fate
     }
 
     /// Writes it, with its envelope.

@@ -192,14 +192,13 @@ impl Workers {
         self.letters() > 0
     }
 
-    /// Sends a bounce. There is one at a time of a message.
+    /// Takes a bounce, to be sent at the end of the turn. There is one at a time of a message.
     pub(crate) fn letter(&mut self, letter: bounce::Letter) {
         self.waiting.push_back(letter);
-        self.post();
     }
 
     /// Sends those that wait, as many as may be under way.
-    fn post(&mut self) {
+    pub(crate) fn post(&mut self) {
         while self.posted.len() < POSTMEN
             && let Some(letter) = self.waiting.pop_front()
         {
@@ -260,7 +259,6 @@ impl Workers {
         if plan.is_ready(self.tickets.1) {
             self.hear(&mut all);
         }
-        self.post();
         let failed = self.failed.drain(..);
         all.extend(failed.map(|id| Done::Bounced(id, bounce::Fate::NotStarted)));
         all
@@ -312,13 +310,16 @@ mod tests {
         let world = System::new(Dir::open("/").unwrap(), File::open("/dev/null").unwrap());
         let mut plan = Plan::new(0, Instant::now());
         plan.soon(Duration::from_secs(10));
+        workers.post();
         workers.prepare(&mut plan);
         plan.wait(&world).unwrap();
         let fate = |done| match done {
             Done::Bounced(id, fate) => Some((id.number(), fate)),
             _ => None,
         };
-        workers.done(&plan).into_iter().filter_map(fate).collect()
+        let done = workers.done(&plan);
+        workers.post();
+        done.into_iter().filter_map(fate).collect()
     }
 
     /// The keeper's part: it makes a post, whose part the test plays.
@@ -374,8 +375,9 @@ mod tests {
 
         // Without a keeper there is no next one.
         drop((theirs, keeper));
-        let fates = turn(&mut workers);
+        let mut fates = turn(&mut workers);
         assert_eq!(count(&fates, bounce::Fate::Refused), POSTMEN);
+        fates.extend(turn(&mut workers));
         let left = MAIL_BAG - 2 * POSTMEN - 1;
         assert_eq!(count(&fates, bounce::Fate::NotStarted), left);
         assert!(workers.is_idle());

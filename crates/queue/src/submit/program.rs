@@ -103,8 +103,8 @@ impl Program {
         done
     }
 
-    /// Ends the envelope, which is incomplete if `failed`, and waits for the verdict.
-    pub(super) fn close(mut self, failed: bool) -> Outcome {
+    /// Ends the envelope, which is incomplete if `failed`, and waits for the verdict. With it comes what is still open.
+    pub(super) fn close(mut self, failed: bool) -> (Outcome, OwnedFd) {
         let failed = failed || !self.flush();
         let Program {
             pid,
@@ -116,20 +116,22 @@ impl Program {
         drop(message);
         drop(envelope);
         let Ok(end) = sys::process::wait_for(pid) else {
-            return Outcome::Temporary(b"qq waitpid surprise (#4.3.0)".to_vec());
+            let text = b"qq waitpid surprise (#4.3.0)".to_vec();
+            return (Outcome::Temporary(text), reason);
         };
-        match end {
+        let outcome = match end {
             End::Signal(_) => Outcome::Temporary(b"qq crashed (#4.3.0)".to_vec()),
             End::Exit(CUSTOM) => {
                 let mut text = Bytes::new();
-                let timed = base::io::Timed::new(reason, REASON_WAIT);
+                let timed = base::io::Timed::new(reason.as_fd(), REASON_WAIT);
                 let _ = timed.take(REASON_LIMIT as u64).read_to_end(&mut text);
                 explained(&text)
             }
             // The queue program cannot have seen a whole envelope.
             End::Exit(0) if failed => verdict(READ),
             End::Exit(code) => verdict(code),
-        }
+        };
+        (outcome, reason)
     }
 }
 

@@ -107,18 +107,20 @@ impl Talk {
         true
     }
 
-    /// Ends the envelope and waits for the answer. If `failed`, the message is taken back instead.
-    pub(super) fn close(mut self, failed: bool) -> Ended {
+    /// Ends the envelope and waits for the answer. If `failed`, the message is taken back instead. With it comes what is
+    /// still open.
+    pub(super) fn close(mut self, failed: bool) -> (Ended, OwnedFd) {
         if failed {
             // There may be an answer that says why the service stopped listening.
-            return self.answer(true);
+            return (self.answer(true), self.socket);
         }
         self.end();
         let sent = self.flush();
-        match self.answer(!sent) {
+        let ended = match self.answer(!sent) {
             Ended::Gone if !self.has_begun => Ended::Untouched,
             ended => ended,
-        }
+        };
+        (ended, self.socket)
     }
 
     /// Reads the answer. `now`: only if it is there already.
