@@ -44,7 +44,8 @@ const QP_A_SECOND: u64 = 64;
 const RESERVE_BYTES: u64 = 100 << 20;
 const RESERVE_FILES: u64 = 10_000;
 
-type Slot<'q> = Mutex<Option<Conn<'q>>>;
+/// Most places are empty, so what stands there lies elsewhere.
+type Slot<'q> = Mutex<Option<Box<Conn<'q>>>>;
 
 /// Everything that the threads share.
 #[derive(Debug)]
@@ -207,10 +208,10 @@ impl<'q> Service<'q> {
         let now = Instant::now();
         for slot in &self.slots {
             let mut place = lock(slot);
-            let is_over = |c: &mut Conn<'_>| c.is_over(now, idle, self.settings.whole);
+            let is_over = |c: &mut Box<Conn<'_>>| c.is_over(now, idle, self.settings.whole);
             if let Some(conn) = place.take_if(is_over) {
                 drop(place);
-                self.dismiss(conn);
+                self.dismiss(*conn);
             }
         }
     }
@@ -285,7 +286,7 @@ impl<'q> Service<'q> {
             None => self.ready.add(&conn.socket, key, Watch::Once),
         };
         if done.is_ok() {
-            *place = Some(conn);
+            *place = Some(Box::new(conn));
         } else {
             drop(place);
             self.dismiss(conn);
@@ -294,7 +295,8 @@ impl<'q> Service<'q> {
 
     /// The connection that waits with this key. It may have gone.
     fn take(&self, key: u64) -> Option<Conn<'q>> {
-        lock(self.slots.get(usize::try_from(key).ok()?)?).take()
+        let conn = lock(self.slots.get(usize::try_from(key).ok()?)?).take()?;
+        Some(*conn)
     }
 
     /// The end of a connection, and of a message that is not whole.
