@@ -69,6 +69,9 @@ fn recipients_of_one_domain_share_a_delivery_and_have_their_own_results() {
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     let id = put(&home, "s@x", &all, "m");
     office.await_count("deferral: later/", 3);
+    // The others may be under way still.
+    let asked = || office.deliveries().iter().sum::<usize>();
+    kit::eventually("a delivery of each", || asked() >= all.len());
     let mut sizes = office.deliveries();
     sizes.sort_unstable();
     assert_eq!(sizes, [1, 1, 1, 1, 53, 100, 100]);
