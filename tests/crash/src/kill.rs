@@ -27,6 +27,8 @@ const CALM: Duration = Duration::from_millis(80);
 const SILENCE: Duration = Duration::from_secs(2);
 /// How long a case may go on without a sign of the fault.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How many mails of cases before one may still see.
+const EARLIER: usize = 16;
 /// How often all faults are gone through until one has happened.
 const ROUNDS: usize = 3;
 /// More calls than this of one story are no work.
@@ -332,11 +334,22 @@ impl<'a> Bench<'a> {
             for text in texts {
                 match mails.iter().position(|m| m.ends(&text)) {
                     Some(n) => *copies.entry((n, place)).or_default() += 1,
+                    None if self.is_earlier(mails, &text) => {}
                     None => parts.push(format!("{} bytes at {place}", text.len())),
                 }
             }
         }
         (copies, parts)
+    }
+
+    /// Whether it is a whole message of a case before: on a busy machine the queue service, which stays, may finish one
+    /// whose client is long gone when the next case has begun.
+    fn is_earlier(&self, mails: &[Mail], text: &[u8]) -> bool {
+        let earlier = self.count.saturating_sub(mails.len());
+        (1..=earlier)
+            .rev()
+            .take(EARLIER)
+            .any(|n| Mail::new("kill", n, self.story.recipients).ends(text))
     }
 
     fn judge(
@@ -347,7 +360,7 @@ impl<'a> Bench<'a> {
     ) -> Vec<String> {
         let mut said = Vec::new();
         for (id, text) in self.suite.visible() {
-            if !mails.iter().any(|m| m.ends(&text)) {
+            if !mails.iter().any(|m| m.ends(&text)) && !self.is_earlier(mails, &text) {
                 said.push(format!("queue entry {id} with {} bytes", text.len()));
             }
         }
