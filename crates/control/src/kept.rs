@@ -10,7 +10,6 @@
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use base::Bytes;
 use sys::dir::{Stamp, is_local, stamp_file, stamp_path};
@@ -61,9 +60,8 @@ struct NotKept;
 /// Keeps what `read` reads of the control files below the working directory, for this process and its copies; what was
 /// kept before is forgotten.
 pub fn ahead(read: impl FnOnce()) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |t| i64::try_from(t.as_secs()).unwrap_or(0));
-    ahead_in(DIRECTORY, now.saturating_sub(SETTLED), read);
+    let until = base::tai::unix_now().saturating_sub(SETTLED);
+    ahead_in(DIRECTORY, until, read);
 }
 
 fn ahead_in(place: &'static [u8], until: i64, read: impl FnOnce()) {

@@ -70,37 +70,13 @@ fn account(text: &[u8], name: &[u8]) -> Option<Account> {
         .split(|&b| b == b'\n')
         .map(<[u8]>::trim_ascii_start)
         .find(|line| line.strip_prefix(name).is_some_and(|l| l.starts_with(b":")))?;
-    let mut fields = line.split(|&b| b == b':');
-    let mut next = || fields.next();
-    let (found, _, uid, gid, _, home, shell) = (
-        next()?,
-        next()?,
-        number(next()?)?,
-        number(next()?)?,
-        next()?,
-        next()?,
-        next()?,
-    );
+    let fields = || line.split(|&b| b == b':');
     let begins = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
-    let is_plain = found == name
+    let is_plain = fields().count() == 7
+        && fields().skip(2).take(2).flatten().all(u8::is_ascii_digit)
         && name.first().is_some_and(begins)
-        && fields.next().is_none()
         && !line.contains(&0);
-    is_plain.then(|| Account {
-        name: name.to_vec(),
-        uid,
-        gid,
-        home: home.to_vec(),
-        shell: shell.to_vec(),
-    })
-}
-
-/// Digits and nothing else.
-fn number(field: &[u8]) -> Option<u32> {
-    let text = std::str::from_utf8(field).ok()?;
-    text.bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| text.parse().ok())?
+    super::account(line).filter(|found| is_plain && found.name == name)
 }
 
 #[cfg(test)]
