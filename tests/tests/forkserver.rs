@@ -361,8 +361,9 @@ fn control_files_that_are_kept_count_no_longer_than_they_are_true() {
     let greets = |name: &str| {
         let mut client = office.client("127.0.0.3");
         assert_eq!(client.reply().lines, [format!("{name} ESMTP")]);
-        client.say("QUIT");
+        // While it still lives.
         assert!(is_copy(*office.sessions().last().unwrap()));
+        client.say("QUIT");
     };
     greets("one.test");
     greets("one.test");
