@@ -389,11 +389,11 @@ fn a_dead_fork_server_is_replaced_and_its_sessions_go_on() {
     let mut old = office.client("127.0.0.3");
     old.reply();
     let copy = *office.sessions().last().unwrap();
-    // All looked at before: the spare leaves when the fork server has gone.
+    // All looked at before: the spare leaves when the fork server has gone, and may be no more when its turn comes.
     let mut programs = children(office.daemon.pid());
     programs.retain(|&pid| !is_copy(pid));
     for pid in programs {
-        sys::signal::send(pid, Signal::SIGKILL).unwrap();
+        let _ = sys::signal::send(pid, Signal::SIGKILL);
     }
     // It may have taken one connection with it.
     let mut served = 0;

@@ -28,13 +28,14 @@ fn can_trace(test: &str) -> bool {
     can
 }
 
-/// A server under strace; `words` are those of strace.
+/// A server under strace; `words` are those of strace. Both are one group: the server would live on without its strace.
 fn traced(scratch: &Scratch, words: &[&str], options: &[&str]) -> Server {
     let ours = program("tcpserver");
     let run = Run::new(STRACE)
         .args(["-f", "-qq", "-o", "trace", "-e", "signal=none"])
         .args(words)
-        .arg(ours.to_str().unwrap());
+        .arg(ours.to_str().unwrap())
+        .own_group();
     Server::start_as(scratch, run, options)
 }
 
