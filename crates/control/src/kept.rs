@@ -12,7 +12,8 @@ use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 
 use base::Bytes;
-use sys::dir::{Stamp, is_local, stamp_file, stamp_path};
+use sys::dir::{Stamp, stamp_file, stamp_path};
+use sys::volume::is_local;
 
 /// Where control files are.
 const DIRECTORY: &[u8] = b"control";

@@ -2,7 +2,9 @@
 //!
 //! The order is the promise (docs/architecture.md): the message and the envelope are written; their contents and the
 //! message's name are made durable; the envelope is linked into `todo`, which makes the message visible to qmail-send;
-//! `todo` is made durable; the trigger is pulled. Each of these steps can serve many messages at once (`Round`). A crash
+//! `todo` is made durable; the trigger is pulled. Where the file system keeps order (`sys::volume::keeps_order`), the
+//! contents are only written out before the link, and the last step makes all of it durable, with one commit of the journal
+//! instead of two. Each of these steps can serve many messages at once (`Round`). A crash
 //! before the link leaves litter that qmail-clean sweeps; after it, the whole message.
 //!
 //! Source  qmail-queue(8)
@@ -82,6 +84,7 @@ pub struct Intake {
     pid: Dir,
     held: Held,
     whole: Option<Whole>,
+    keeps_order: bool,
 }
 
 /// Directories of the parts by bucket; none where they are opened when they are needed.
@@ -137,6 +140,7 @@ impl Intake {
         // Directories that are not held may lie anywhere.
         if held.iter().all(|dirs| !dirs.is_empty()) {
             intake.whole = Whole::of(&intake.queue, held.into_iter().flatten());
+            intake.keeps_order = intake.whole.is_some() && sys::volume::keeps_order(&intake.queue);
         }
         Ok(intake)
     }
@@ -151,6 +155,7 @@ impl Intake {
             pid,
             held,
             whole: None,
+            keeps_order: false,
         })
     }
 
@@ -192,6 +197,12 @@ impl Intake {
             Some(dir) => (dir, id.to_string().into_bytes()),
             None => (&self.queue, self.layout.path(part, id)),
         }
+    }
+
+    /// Whether the file system of the queue makes a name in `todo` durable only after what was written out before: then
+    /// messages need no flush before they are linked.
+    pub fn keeps_order(&self) -> bool {
+        self.keeps_order
     }
 
     /// The queue itself.
@@ -269,7 +280,9 @@ impl Intake {
             }
             incoming.envelope(piece.get(..count).unwrap_or_default())?;
         }
-        let published = incoming.write_out()?.sync()?.link()?;
+        let written = incoming.write_out()?;
+        written.start();
+        let published = written.sync()?.link()?;
         self.settle(std::slice::from_ref(&published))?;
         Ok(published.id)
     }
@@ -288,7 +301,14 @@ pub struct Incoming<'a> {
 pub struct Written<'a>(Draft<'a>);
 
 impl<'a> Written<'a> {
-    /// Makes it durable.
+    /// Has it on its way to the disk, and does not wait.
+    pub fn start(&self) {
+        self.0.start_writing();
+    }
+
+    /// Makes it durable, or sees to it that it will be before its name in `todo` is.
+    ///
+    /// Waits   for the disk.
     ///
     /// # Errors
     /// Trouble with the disk.
@@ -298,7 +318,8 @@ impl<'a> Written<'a> {
     }
 }
 
-/// A message whose files are durable, and which nobody sees. Dropped, it leaves nothing behind.
+/// A message whose files are durable, or will be before its name in `todo` is. Nobody sees it. Dropped, it leaves nothing
+/// behind.
 #[derive(Debug)]
 pub struct Durable<'a>(Draft<'a>);
 

@@ -156,31 +156,6 @@ pub fn stamp_file(path: &[u8]) -> io::Result<Stamp> {
     }
 }
 
-/// Whether `path` lies on a file system that only this machine changes, as far as is known: then a stamp is never that of
-/// a state that is gone.
-#[cfg(target_os = "linux")]
-pub fn is_local(path: &[u8]) -> bool {
-    use nix::sys::statfs::{
-        BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, F2FS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC,
-        XFS_SUPER_MAGIC,
-    };
-    let known = [
-        EXT4_SUPER_MAGIC,
-        XFS_SUPER_MAGIC,
-        BTRFS_SUPER_MAGIC,
-        F2FS_SUPER_MAGIC,
-        OVERLAYFS_SUPER_MAGIC,
-        TMPFS_MAGIC,
-    ];
-    nix::sys::statfs::statfs(path).is_ok_and(|found| known.contains(&found.filesystem_type()))
-}
-
-/// Nothing is known here.
-#[cfg(not(target_os = "linux"))]
-pub fn is_local(_: &[u8]) -> bool {
-    false
-}
-
 /// Opens an existing file for writing, without waiting for a reader if it is a FIFO.
 ///
 /// # Errors
@@ -256,65 +231,6 @@ pub struct Space {
 /// Any error is final for this file: a second try that works proves nothing.
 pub fn sync(fd: &impl AsRawFd) -> io::Result<()> {
     nix::unistd::fsync(crate::fd::borrow(fd)).map_err(crate::error)
-}
-
-/// Starts writing the content of an open file to disk and does not wait: several files get their `sync` cheaper when
-/// each was started before the first is waited for. Promises nothing; trouble will show in `sync`.
-pub fn start_sync(fd: &impl AsRawFd) {
-    #[cfg(target_os = "linux")]
-    // SAFETY: takes a number and flags; a bad number is EBADF.
-    unsafe {
-        libc::sync_file_range(fd.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE);
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = fd;
-}
-
-/// The first two numbers of the kernel's version.
-#[cfg(target_os = "linux")]
-fn linux_version() -> Option<(u32, u32)> {
-    let found = nix::sys::utsname::uname().ok()?;
-    let mut numbers = found.release().to_str()?.split(['.', '-']);
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-}
-
-/// What has reached the disk, and not its cache only, when `Dir::sync_whole` says that all went well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// perhaps nothing (FUSE for one keeps the call to itself)
-    Unknown,
-    /// everything but names: ext4 without a journal writes those after its last flush of the disk
-    AllButNames,
-    /// everything
-    Everything,
-}
-
-/// Whether the ext4 file system of an open directory is seen to have a journal on its own disk.
-#[cfg(target_os = "linux")]
-fn has_journal(dir: &Dir) -> bool {
-    let Ok(stat) = nix::sys::stat::fstat(&dir.fd) else {
-        return false;
-    };
-    let (major, minor) = (
-        nix::sys::stat::major(stat.st_dev),
-        nix::sys::stat::minor(stat.st_dev),
-    );
-    // The kernel's own name of a device with number 8:1 is where the link points to; the journal of sda1 is sda1-8.
-    let Ok(device) = std::fs::read_link(format!("/sys/dev/block/{major}:{minor}")) else {
-        return false;
-    };
-    let Ok(journals) = std::fs::read_dir("/proc/fs/jbd2") else {
-        return false;
-    };
-    let device = device.file_name().unwrap_or_default().as_encoded_bytes();
-    journals.flatten().any(|journal| {
-        let name = journal.file_name();
-        let inode = name
-            .as_encoded_bytes()
-            .strip_prefix(device)
-            .and_then(|rest| rest.strip_prefix(b"-"));
-        inode.is_some_and(|inode| !inode.is_empty() && inode.iter().all(u8::is_ascii_digit))
-    })
 }
 
 /// A directory held open. Names given to its functions are relative to it.
@@ -543,47 +459,6 @@ impl Dir {
     /// Makes the entries of this directory durable.
     pub fn sync(&self) -> io::Result<()> {
         sync(&self.fd)
-    }
-
-    /// Makes durable whatever anybody has written on the file system that this directory lies on.
-    ///
-    /// Waits   for all of it, also what others have written.
-    ///
-    /// # Errors
-    /// Something since this directory was opened, or the last call, could not be written.
-    ///
-    /// Source  syncfs(2)
-    #[cfg(target_os = "linux")]
-    pub fn sync_whole(&self) -> io::Result<()> {
-        nix::unistd::syncfs(&self.fd).map_err(crate::error)
-    }
-
-    /// What `sync_whole` is known to do here.
-    #[cfg(target_os = "linux")]
-    pub fn reach(&self) -> Reach {
-        use nix::sys::statfs::{BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC};
-        // Before 5.8 it does not tell of errors.
-        if linux_version().is_none_or(|version| version < (5, 8)) {
-            return Reach::Unknown;
-        }
-        match nix::sys::statfs::fstatfs(&self.fd).map(|found| found.filesystem_type()) {
-            Ok(XFS_SUPER_MAGIC | BTRFS_SUPER_MAGIC) => Reach::Everything,
-            Ok(EXT4_SUPER_MAGIC) if has_journal(self) => Reach::Everything,
-            Ok(EXT4_SUPER_MAGIC) => Reach::AllButNames,
-            _ => Reach::Unknown,
-        }
-    }
-
-    /// Not here.
-    #[cfg(not(target_os = "linux"))]
-    pub fn sync_whole(&self) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// Not here.
-    #[cfg(not(target_os = "linux"))]
-    pub fn reach(&self) -> Reach {
-        Reach::Unknown
     }
 
     /// A fresh reader of this directory's names.

@@ -31,6 +31,7 @@ pub mod time;
 #[cfg(target_os = "linux")]
 pub mod trace;
 pub mod users;
+pub mod volume;
 pub mod watch;
 
 pub use dir::{Dir, Stat};

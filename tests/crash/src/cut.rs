@@ -168,8 +168,8 @@ fn record(place: &Place<'_>, mails: &[Mail]) -> io::Result<(Vec<Store>, Vec<Even
         return Err(io::Error::other("unable to mount the recorded disks"));
     }
     // The queue service takes that as proven, and flushes less: here it is tried.
-    let reach = sys::Dir::open(suite.scratch.join("q"))?.reach();
-    if reach != sys::dir::Reach::Everything {
+    let reach = sys::volume::reach(&sys::Dir::open(suite.scratch.join("q"))?);
+    if reach != sys::volume::Reach::Everything {
         return Err(io::Error::other(format!("syncfs: {reach:?}")));
     }
     // Not what the first mount writes, only what the workload does.

@@ -184,10 +184,10 @@ impl Batch {
     pub fn finish(mut self) -> (Vec<Result<Arrival, Trouble>>, Remains) {
         if self.drafts.len() > 1 {
             for (_, file) in self.drafts.iter().filter_map(|d| d.written.as_ref().ok()) {
-                sys::dir::start_sync(file);
+                sys::volume::start_writing(file);
             }
         }
-        let synced: Vec<Result<(), Trouble>> = self.drafts.iter().map(sync).collect();
+        let synced: Vec<Result<(), Trouble>> = self.drafts.iter().map(ready).collect();
         let search = self.look();
         let Batch {
             limit,
@@ -242,9 +242,12 @@ fn open_cur(maildir: &Dir) -> Result<Option<Dir>, Trouble> {
     }
 }
 
-/// Makes the content durable.
-fn sync(draft: &Draft) -> Result<(), Trouble> {
+/// Makes the content durable, or sees to it that it will be before the name in new is.
+fn ready(draft: &Draft) -> Result<(), Trouble> {
     match &draft.written {
+        Ok((_, file)) if sys::volume::keeps_order(file) => {
+            sys::volume::write_out(file).map_err(Trouble::Write)
+        }
         Ok((_, file)) => sys::dir::sync(file).map_err(Trouble::Write),
         Err(trouble) => Err(trouble.again()),
     }

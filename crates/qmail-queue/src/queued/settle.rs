@@ -51,6 +51,14 @@ impl<'q, T> Desk<'q, T> {
         who: T,
         tell: impl FnMut(T, Result<(), Fault>),
     ) {
+        if self.intake.keeps_order() {
+            // By the time that somebody waits for it, the disk may have it.
+            written.start();
+            let mut pile = self.pile();
+            pile.here += 1;
+            pile.written.push((written, who));
+            return self.serve(pile, tell);
+        }
         let mut pile = self.pile();
         pile.here += 1;
         if pile.here >= CROWD {
@@ -58,6 +66,7 @@ impl<'q, T> Desk<'q, T> {
             return self.serve(pile, tell);
         }
         drop(pile);
+        written.start();
         self.alone(written, who, tell);
     }
 
@@ -69,6 +78,7 @@ impl<'q, T> Desk<'q, T> {
         tell: impl FnMut(T, Result<(), Fault>),
     ) {
         self.pile().here += 1;
+        written.start();
         self.alone(written, who, tell);
     }
 
@@ -98,13 +108,21 @@ impl<'q, T> Desk<'q, T> {
         }
         pile.is_served = true;
         while !(pile.written.is_empty() && pile.published.is_empty()) {
-            let (written, writers): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut pile.written).into_iter().unzip();
-            let (published, readers): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut pile.published).into_iter().unzip();
+            let mut written = std::mem::take(&mut pile.written);
+            let mut published = std::mem::take(&mut pile.published);
             drop(pile);
-            let Round { durable, settled } = self.intake.round(written, &published);
             let (mut linked, mut refused) = (Vec::new(), Vec::new());
+            if self.intake.keeps_order() {
+                for (written, who) in written.drain(..) {
+                    match written.sync().and_then(Durable::link) {
+                        Ok(visible) => published.push((visible, who)),
+                        Err(fault) => refused.push((who, fault)),
+                    }
+                }
+            }
+            let (written, writers): (Vec<_>, Vec<_>) = written.into_iter().unzip();
+            let (published, readers): (Vec<_>, Vec<_>) = published.into_iter().unzip();
+            let Round { durable, settled } = self.intake.round(written, &published);
             for (done, who) in durable.into_iter().zip(writers) {
                 match done.and_then(Durable::link) {
                     Ok(published) => linked.push((published, who)),

@@ -128,7 +128,7 @@ impl Open for File {
     }
 
     fn start_sync(&self) {
-        sys::dir::start_sync(self);
+        sys::volume::start_writing(self);
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -159,14 +159,22 @@ impl<'a> Draft<'a> {
         self.flush_envelope()
     }
 
-    /// Makes both files and the name of the message durable.
+    /// Has both contents on their way to the disk, before any is waited for.
+    pub(super) fn start_writing(&self) {
+        if let (Some(named), Some(intd)) = (&self.named, &self.intd) {
+            sys::volume::start_writing(&named.mess);
+            sys::volume::start_writing(intd);
+        }
+    }
+
+    /// Makes sure that no name in `todo` will be durable before both files and the name of the message are.
     pub(super) fn sync(&self) -> Result<(), Fault> {
         let named = self.named.as_ref().ok_or(Fault::Bug)?;
         let intd = self.intd.as_ref().ok_or(Fault::Bug)?;
-        // Both contents are on their way before the first is waited for: on a journalling file system they share a
-        // commit, and so does the message's name.
-        sys::dir::start_sync(&named.mess);
-        sys::dir::start_sync(intd);
+        if is_in_order(&named.mess, intd) {
+            sys::volume::write_out(&named.mess).map_err(|_| Fault::Write)?;
+            return sys::volume::write_out(intd).map_err(|_| Fault::Write);
+        }
         sys::dir::sync(intd).map_err(|_| Fault::Write)?;
         sys::dir::sync(&named.mess).map_err(|_| Fault::Write)?;
         named.dir.sync().map_err(|_| Fault::Write)
@@ -184,6 +192,14 @@ impl<'a> Draft<'a> {
         self.names = Names::None;
         Ok(Published { id, todo })
     }
+}
+
+/// Whether both lie on one file system that keeps order; `todo` lies where the envelope does.
+fn is_in_order(mess: &File, intd: &File) -> bool {
+    let device = |file: &File| Some(sys::dir::stat_fd(file).ok()?.dev);
+    device(mess).is_some_and(|d| device(intd) == Some(d))
+        && sys::volume::keeps_order(mess)
+        && sys::volume::keeps_order(intd)
 }
 
 /// Writes a buffer out and empties it.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sys::Dir;
-use sys::dir::Reach;
+use sys::volume::Reach;
 
 use super::{Durable, Fault, Intake, Published, Written};
 
@@ -46,7 +46,7 @@ impl Whole {
             }
         }
         let meminfo = File::open(MEMINFO).ok()?;
-        let reach = queue.reach();
+        let reach = sys::volume::reach(queue);
         (reach != Reach::Unknown).then(|| Whole {
             meminfo,
             reach,
@@ -131,7 +131,7 @@ impl Intake {
             return false;
         }
         let start = Instant::now();
-        let done = self.queue.sync_whole();
+        let done = sys::volume::sync_whole(&self.queue);
         whole.took(start.elapsed());
         if done.is_err() {
             return false;

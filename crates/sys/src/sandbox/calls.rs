@@ -172,8 +172,9 @@ const SOCKETS: &[c_long] = &[
 /// Nothing but an intruder does these. What else is not allowed fails, and that is enough.
 const KILL: &[c_long] = &[libc::SYS_execve, libc::SYS_execveat, libc::SYS_ptrace];
 
-/// FIONBIO, FIONREAD and TCGETS: questions about a descriptor; nothing that acts on a terminal.
-const IOCTLS: &[u32] = &[0x5421, 0x541b, 0x5401];
+/// FIONBIO, FIONREAD and TCGETS, and where the content of a file lies: questions about a descriptor; nothing that acts on
+/// a terminal.
+const IOCTLS: &[u32] = &[0x5421, 0x541b, 0x5401, crate::volume::GET_ATTRIBUTES];
 const INTERNET: &[u32] = &[libc::AF_INET as u32, libc::AF_INET6 as u32];
 const LOCAL: &[u32] = &[libc::AF_UNIX as u32];
 
