@@ -172,6 +172,11 @@ fn record(place: &Place<'_>, mails: &[Mail]) -> io::Result<(Vec<Store>, Vec<Even
     if reach != sys::volume::Reach::Everything {
         return Err(io::Error::other(format!("syncfs: {reach:?}")));
     }
+    // And that these two keep order.
+    let keeps = sys::volume::keeps_order(&sys::Dir::open(suite.scratch.join("q"))?);
+    if keeps != (place.plan.kind != Kind::Btrfs) {
+        return Err(io::Error::other(format!("keeps order: {keeps}")));
+    }
     // Not what the first mount writes, only what the workload does.
     for dir in ["q", "m"] {
         let mut sync = std::process::Command::new("sync");
