@@ -1,13 +1,14 @@
 //! The desk where messages become durable, then visible, then durably visible: one flush for all that lie there.
 //!
-//! Few messages go alone, each flushed by whoever brings it. When there are more, whoever finds nobody at the desk serves
-//! it until it is empty; the others leave theirs there and go on with their work.
+//! Whoever finds nobody at the desk serves it until it is empty; the others leave theirs there and go on with their work.
+//! Where the file system does not keep order, and a message needs two flushes, few messages go alone, each flushed by
+//! whoever brings it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use queue::intake::{Durable, Fault, Intake, Published, Round, Written};
 
-/// Messages at the desk from which on they go together. Fewer flush beside each other, and none waits for the other.
+/// Messages at the desk from which on they go together, where the file system does not keep order. Fewer flush beside each other, and none waits for the other.
 const CROWD: usize = 4;
 
 /// What lies there. `T` is told the outcome.
@@ -51,22 +52,15 @@ impl<'q, T> Desk<'q, T> {
         who: T,
         tell: impl FnMut(T, Result<(), Fault>),
     ) {
-        if self.intake.keeps_order() {
-            // By the time that somebody waits for it, the disk may have it.
-            written.start();
-            let mut pile = self.pile();
-            pile.here += 1;
-            pile.written.push((written, who));
-            return self.serve(pile, tell);
-        }
+        // By the time that somebody waits for it, the disk may have it.
+        written.start();
         let mut pile = self.pile();
         pile.here += 1;
-        if pile.here >= CROWD {
+        if self.intake.keeps_order() || pile.here >= CROWD {
             pile.written.push((written, who));
             return self.serve(pile, tell);
         }
         drop(pile);
-        written.start();
         self.alone(written, who, tell);
     }
 
@@ -113,6 +107,7 @@ impl<'q, T> Desk<'q, T> {
             drop(pile);
             let (mut linked, mut refused) = (Vec::new(), Vec::new());
             if self.intake.keeps_order() {
+                // The flush of this round makes them durable, names and all.
                 for (written, who) in written.drain(..) {
                     match written.sync().and_then(Durable::link) {
                         Ok(visible) => published.push((visible, who)),
