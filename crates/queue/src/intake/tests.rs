@@ -219,6 +219,9 @@ fn an_envelope_that_a_crash_has_left_is_in_nobodys_way() {
 fn a_number_that_stands_in_todo_without_a_message_is_passed_over() {
     use std::os::unix::fs::MetadataExt;
     let home = Home::new("intake-damage");
+    // One file under all those names: files of their own would take the very numbers that the message is to get.
+    let old = home.join("queue/old");
+    std::fs::write(&old, "Fold\0Told@old\0").unwrap();
     let probe = home.join("queue/pid/probe");
     std::fs::write(&probe, "").unwrap();
     let near = std::fs::metadata(&probe).unwrap().ino();
@@ -226,7 +229,7 @@ fn a_number_that_stands_in_todo_without_a_message_is_passed_over() {
     // Fewer than are tried.
     let numbers = near..near + 6;
     for id in numbers.clone() {
-        std::fs::write(home.join(format!("queue/todo/{id}")), "Fold\0Told@old\0").unwrap();
+        std::fs::hard_link(&old, home.join(format!("queue/todo/{id}"))).unwrap();
     }
     let id = intake(&home)
         .take(&origin(), &mut &b"body"[..], &mut &b"Fs\0Tr@h\0\0"[..])
