@@ -301,6 +301,11 @@ pub struct Incoming<'a> {
 pub struct Written<'a>(Draft<'a>);
 
 impl<'a> Written<'a> {
+    /// Bytes of its files.
+    pub fn on_disk(&self) -> u64 {
+        self.0.on_disk()
+    }
+
     /// Has it on its way to the disk, and does not wait.
     pub fn start(&self) {
         self.0.start_writing();

@@ -8,8 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use queue::intake::{Durable, Fault, Intake, Published, Round, Written};
 
-/// Messages at the desk from which on they go together, where the file system does not keep order. Fewer flush beside each other, and none waits for the other.
+/// Messages at the desk from which on they go together, where the file system does not keep order. Fewer flush beside each
+/// other, and none waits for the other.
 const CROWD: usize = 4;
+/// Bytes from which on whoever brings a message waits until it is written: not those who wait at the desk.
+const LARGE: u64 = 256 * 1024;
 
 /// What lies there. `T` is told the outcome.
 #[derive(Debug)]
@@ -56,7 +59,12 @@ impl<'q, T> Desk<'q, T> {
         written.start();
         let mut pile = self.pile();
         pile.here += 1;
-        if self.intake.keeps_order() || pile.here >= CROWD {
+        let together = if self.intake.keeps_order() {
+            written.on_disk() < LARGE
+        } else {
+            pile.here >= CROWD
+        };
+        if together {
             pile.written.push((written, who));
             return self.serve(pile, tell);
         }
