@@ -280,9 +280,7 @@ impl Intake {
             }
             incoming.envelope(piece.get(..count).unwrap_or_default())?;
         }
-        let written = incoming.write_out()?;
-        written.start();
-        let published = written.sync()?.link()?;
+        let published = incoming.write_out()?.sync()?.link()?;
         self.settle(std::slice::from_ref(&published))?;
         Ok(published.id)
     }
@@ -304,11 +302,6 @@ impl<'a> Written<'a> {
     /// Bytes of its files.
     pub fn on_disk(&self) -> u64 {
         self.0.on_disk()
-    }
-
-    /// Has it on its way to the disk, and does not wait.
-    pub fn start(&self) {
-        self.0.start_writing();
     }
 
     /// Makes it durable, or sees to it that it will be before its name in `todo` is.
@@ -383,7 +376,7 @@ impl<'a> Incoming<'a> {
         self.draft.on_disk()
     }
 
-    /// The end of it: all is written out.
+    /// The end of it: all is written out, and on its way to the disk.
     ///
     /// # Errors
     /// `Fault::Read` when the envelope has not ended; trouble with the disk.

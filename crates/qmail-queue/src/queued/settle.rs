@@ -55,8 +55,6 @@ impl<'q, T> Desk<'q, T> {
         who: T,
         tell: impl FnMut(T, Result<(), Fault>),
     ) {
-        // By the time that somebody waits for it, the disk may have it.
-        written.start();
         let mut pile = self.pile();
         pile.here += 1;
         let together = if self.intake.keeps_order() {
@@ -80,7 +78,6 @@ impl<'q, T> Desk<'q, T> {
         tell: impl FnMut(T, Result<(), Fault>),
     ) {
         self.pile().here += 1;
-        written.start();
         self.alone(written, who, tell);
     }
 

@@ -154,17 +154,14 @@ impl<'a> Draft<'a> {
         self.on_disk
     }
 
-    /// Writes out what is still in memory.
+    /// Writes out what is still in memory, and has both contents on their way to the disk before any is waited for.
     pub(super) fn finish(&mut self) -> Result<(), Fault> {
-        self.flush_envelope()
-    }
-
-    /// Has both contents on their way to the disk, before any is waited for.
-    pub(super) fn start_writing(&self) {
+        self.flush_envelope()?;
         if let (Some(named), Some(intd)) = (&self.named, &self.intd) {
             sys::volume::start_writing(&named.mess);
             sys::volume::start_writing(intd);
         }
+        Ok(())
     }
 
     /// Makes sure that no name in `todo` will be durable before both files and the name of the message are.
